@@ -1,0 +1,104 @@
+/**
+ * The refresh plan: what a definition compiles to. A readonly value that can be printed; `definition/` makes it,
+ * `database/` turns it into SQL, `explain` shows it to people. It knows nothing of triggers or locks.
+ */
+
+/** A schema-qualified name, unquoted. */
+export interface QualifiedName {
+  readonly schema: string;
+  readonly name: string;
+}
+
+/** A column as the catalog describes it. */
+export interface Column {
+  readonly name: string;
+  /** As `format_type(atttypid, atttypmod)` prints it with an empty search_path: `integer`, `numeric(10,2)`, `shop.colour`. */
+  readonly type: string;
+  /** Collation to state when the column is created again, quoted and qualified; null where it is the type's default. */
+  readonly collation: string | null;
+}
+
+/** How a change of one occurrence of a source reaches the keys (keys-and-locks.md, R1 and Theorem 2). */
+export interface Occurrence {
+  /** Position in the definition, from 0, in the order in which the walk met it. */
+  readonly index: number;
+  /** The alias by which the definition names it; the table's name where there is none. */
+  readonly alias: string;
+  /** `local`: the key is in the changed row itself. `mapped`: the key is reached by joining the path to the root. */
+  readonly mapping: 'local' | 'mapped';
+  /** The path to the root for people, for example `category c → product p (p.fk_category = c.pk_category)`. */
+  readonly path: string;
+  /**
+   * A SELECT that yields the affected keys, one column per key column, in the key's order and cast to its types.
+   * It reads the images of the changed rows from a relation called `changed` (columns: the source's link columns) and
+   * joins only the path: link predicates, no filters. Every other name in it is schema-qualified and quoted.
+   */
+  readonly keyQuery: string;
+  /** Every table the key query joins, with the column it is probed by: indexes that should exist. */
+  readonly probes: readonly { readonly table: QualifiedName; readonly columns: readonly string[] }[];
+}
+
+/** A table the definition reads. */
+export interface Source {
+  readonly oid: number;
+  readonly table: QualifiedName;
+  /** `table`: captured by triggers. `tview`: its changes come from the flush of that tview. */
+  readonly kind: 'table' | 'tview';
+  /** Columns any key query reads from `changed`. The images carry exactly these. Never empty. */
+  readonly linkColumns: readonly Column[];
+  /** Every column the definition reads: an update that changes none of them is no change. Includes the link columns. */
+  readonly referencedColumns: readonly string[];
+  /** The source's primary key, by which an update's old and new image are paired; null where there is none. */
+  readonly primaryKey: readonly string[] | null;
+  readonly occurrences: readonly Occurrence[];
+}
+
+/** Something the user should know that does not stop the tview from being created. */
+export interface Advice {
+  readonly kind: 'unordered-aggregate' | 'missing-index';
+  readonly message: string;
+  /** What to do, as a sentence or as SQL to run. */
+  readonly hint: string;
+}
+
+export interface RefreshPlan {
+  readonly table: QualifiedName;
+  readonly view: QualifiedName;
+  /** The definition as the server deparses it. */
+  readonly definition: string;
+  /** All columns of the definition, in order. */
+  readonly columns: readonly Column[];
+  /** The columns that identify a row, a subset of `columns`, in key order. Never empty. */
+  readonly key: readonly Column[];
+  readonly sources: readonly Source[];
+  readonly advice: readonly Advice[];
+}
+
+/** A `CREATE TVIEW` statement, or one of pg_tviews' forms of it, as written. */
+export interface CreateTview {
+  readonly kind: 'create';
+  /** Null: the first schema of the search_path, as for any other table. */
+  readonly schema: string | null;
+  readonly name: string;
+  readonly ifExists: 'error' | 'skip' | 'replace';
+  /** `WITH (key = 'a, b')`; null: by convention `pk_<entity>`, else derived from the definition (see derive). */
+  readonly key: readonly string[] | null;
+  readonly query: string;
+}
+
+export interface DropTview {
+  readonly kind: 'drop';
+  readonly schema: string | null;
+  readonly name: string;
+  readonly ifExists: boolean;
+}
+
+export type TviewStatement = CreateTview | DropTview;
+
+/** Where a statement stands in its text, for error messages. Offsets in characters from 0; lines and columns from 1. */
+export interface Located<Statement> {
+  readonly statement: Statement;
+  readonly offset: number;
+  readonly line: number;
+  readonly column: number;
+}
