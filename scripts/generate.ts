@@ -1,13 +1,15 @@
 /**
- * Writes the files that are made from code: docs/settings.md and config/tviews.ini. With --check it changes nothing and
+ * Writes the files that are made from code: docs/settings.md, docs/metrics.md and config/tviews.ini. With --check it changes nothing and
  * fails when a file is not what it would write.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { exampleFile, settingsDocument } from '../src/config/document.ts';
+import { metricsDocument } from '../src/observe/declarations.ts';
 
 const root = join(import.meta.dirname, '..');
 const files: Readonly<Record<string, () => string>> = {
+  'docs/metrics.md': metricsDocument,
   'docs/settings.md': settingsDocument,
   'config/tviews.ini': exampleFile,
 };

@@ -21,6 +21,7 @@ The file has the syntax of pgbouncer.ini: a comment starts with \`;\` or \`#\` a
 end of its line, \`%include file\` reads another file, and the last of duplicates counts. Every setting of the sections
 \`[pgbouncer]\` and \`[tviews]\` can also come from the environment, which goes before the file. Without any database in
 the file, \`DATABASE_URL\` is used for all databases of its server, and its user and password are the clients' login.
+A changed file takes effect at the next start.
 
 A setting of PgBouncer's that is not listed here is refused, never ignored: \`tviews check-config FILE\` names each.
 
@@ -49,14 +50,12 @@ ${settingTable(tviewsSettings)}
 
 function settingTable(table: Table): string {
   const rows = Object.entries(table).map(
-    ([name, { codec, default: value, reloadable, doc }]) =>
-      `| \`${name}\` | ${cell(codec.type)} | ${printed(codec.print(value))} | ${reloadable ? 'yes' : 'no'} | \`${environmentName(name)}\` | ${cell(doc)} |`,
+    ([name, { codec, default: value, doc }]) =>
+      `| \`${name}\` | ${cell(codec.type)} | ${printed(codec.print(value))} | \`${environmentName(name)}\` | ${cell(doc)} |`,
   );
-  return [
-    '| setting | type | default | reload | environment | meaning |',
-    '|---|---|---|---|---|---|',
-    ...rows,
-  ].join('\n');
+  return ['| setting | type | default | environment | meaning |', '|---|---|---|---|---|', ...rows].join(
+    '\n',
+  );
 }
 
 function keyTable(table: Table): string {
