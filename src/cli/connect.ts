@@ -1,0 +1,87 @@
+/** From a database URL to a SqlExecutor over one node-postgres connection. A server that is not there is one sentence. */
+import pg from 'pg';
+import type { SqlExecutor } from '../database/executor.ts';
+import { SqlState, TviewsError } from '../errors/errors.ts';
+
+export interface Connection extends SqlExecutor {
+  readonly client: pg.Client;
+  /** Called with the text of each NOTICE and WARNING. */
+  onNotice(listener: (severity: string, message: string) => void): void;
+  close(): Promise<void>;
+}
+
+export async function connect(url: string, applicationName = 'tviews'): Promise<Connection> {
+  if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol)) {
+    throw new TviewsError(SqlState.invalidParameterValue, 'the database URL is not a postgres:// URL', {
+      hint: 'It looks like postgres://user:password@host:5432/database.',
+    });
+  }
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: applicationName,
+    connectionTimeoutMillis: 15_000,
+  });
+  // An idle connection that is lost says so at the next query; without a listener Node would end the process.
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+  } catch (error) {
+    throw describeFailure(new URL(url), error);
+  }
+  return {
+    client,
+    query: (text, values) => runQuery(client, text, values),
+    onNotice: (listener) => {
+      client.on('notice', ({ severity, message }) => listener(severity ?? 'NOTICE', message ?? ''));
+    },
+    close: () => client.end(),
+  };
+}
+
+/** An executor over a client that somebody else opened. */
+export function executorOf(client: pg.Client): SqlExecutor {
+  return { query: (text, values) => runQuery(client, text, values) };
+}
+
+async function runQuery<Row extends object>(
+  client: pg.Client,
+  text: string,
+  values?: readonly unknown[],
+): Promise<Row[]> {
+  // Without values node-postgres sends a simple query, which may be several statements; the last one's rows count.
+  const result = values === undefined ? await client.query(text) : await client.query(text, [...values]);
+  const last = (Array.isArray(result) ? result.at(-1) : result) as pg.QueryResult<Row> | undefined;
+  return last?.rows ?? [];
+}
+
+/** Host, port and what to do; never the URL, which holds the password. */
+function describeFailure(url: URL, error: unknown): Error {
+  const place = `${url.hostname || 'localhost'}:${url.port || '5432'}`;
+  const { code, message } = firstOf(error);
+  switch (code) {
+    case 'ECONNREFUSED':
+      return new TviewsError(SqlState.connectionFailure, `no server is listening at ${place}`, {
+        hint: 'Check host and port of the database URL, and that the server runs.',
+        cause: error,
+      });
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return new TviewsError(SqlState.connectionFailure, `host "${url.hostname}" is not known`, {
+        hint: 'Check the host of the database URL.',
+        cause: error,
+      });
+    default:
+      // The server's own refusals (28P01, 3D000, 53300…) keep their SQLSTATE and words.
+      return new TviewsError(
+        code !== undefined && /^[0-9A-Z]{5}$/.test(code) ? code : SqlState.connectionFailure,
+        `could not connect to ${place}: ${message}`,
+        { cause: error },
+      );
+  }
+}
+
+/** A name with several addresses fails with one error per address. */
+function firstOf(error: unknown): { code?: string | undefined; message: string } {
+  if (error instanceof AggregateError && error.errors.length > 0) return firstOf(error.errors[0]);
+  return error as { code?: string; message: string };
+}
