@@ -28,10 +28,10 @@ td.number { text-align: right; font-variant-numeric: tabular-nums } h2 { margin-
 export function renderStatus(page: StatusPage): string {
   return `<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escape(page.title)}</title>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${escapeHtml(page.title)}</title>
 <style>${STYLE}</style></head>
 <body>
-<h1>${escape(page.title)}</h1>
+<h1>${escapeHtml(page.title)}</h1>
 ${page.sections.map(renderSection).join('\n')}
 <p><a href="/metrics">/metrics</a> · <a href="/readyz">/readyz</a> · <a href="/healthz">/healthz</a></p>
 </body>
@@ -40,13 +40,13 @@ ${page.sections.map(renderSection).join('\n')}
 }
 
 function renderSection(section: StatusSection): string {
-  const heading = `<h2>${escape(section.heading)}</h2>`;
+  const heading = `<h2>${escapeHtml(section.heading)}</h2>`;
   if (section.kind === 'facts') {
-    const rows = section.facts.map(([name, value]) => `<tr><th>${escape(name)}</th>${cell(value)}</tr>`);
+    const rows = section.facts.map(([name, value]) => `<tr><th>${escapeHtml(name)}</th>${cell(value)}</tr>`);
     return `${heading}\n<table>\n${rows.join('\n')}\n</table>`;
   }
   if (section.rows.length === 0) return `${heading}\n<p>None.</p>`;
-  const head = section.columns.map((column) => `<th>${escape(column)}</th>`).join('');
+  const head = section.columns.map((column) => `<th>${escapeHtml(column)}</th>`).join('');
   const rows = section.rows.map((row) => `<tr>${row.map(cell).join('')}</tr>`);
   return `${heading}\n<table>\n<tr>${head}</tr>\n${rows.join('\n')}\n</table>`;
 }
@@ -54,11 +54,11 @@ function renderSection(section: StatusSection): string {
 function cell(value: Cell): string {
   if (typeof value === 'number') return `<td class="number">${value}</td>`;
   if (typeof value === 'boolean') return `<td>${value ? 'yes' : 'no'}</td>`;
-  return `<td>${value === null ? '' : escape(value)}</td>`;
+  return `<td>${value === null ? '' : escapeHtml(value)}</td>`;
 }
 
 /** Names of databases and applications are chosen by others. */
-function escape(text: string): string {
+function escapeHtml(text: string): string {
   return text
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')
