@@ -1,0 +1,14 @@
+/** Everything periodic, in one place: time limits of waiting clients and idle servers. */
+import type { Pool } from './pool.ts';
+
+/** PgBouncer's janitor runs as often. */
+const INTERVAL_MS = 333;
+
+export function startJanitor(pools: () => Iterable<Pool>): () => void {
+  const timer = setInterval(() => {
+    const now = performance.now();
+    for (const pool of pools()) pool.maintain(now);
+  }, INTERVAL_MS);
+  timer.unref();
+  return () => clearInterval(timer);
+}

@@ -1,0 +1,428 @@
+/**
+ * One server connection as the relay sees it: scans the server's messages, answers the request queue with them, and
+ * passes on to the linked session what the client may see. It decides nothing about pools or tviews.
+ *
+ * Hot path: complete messages are passed on as one slice of the chunk they came in; only what must be swallowed or
+ * added cuts it. Looked at: the five bytes of each header, and the body of the types in {@link isInspected}.
+ */
+import { Backend, TransactionStatus } from '../wire/codes.ts';
+import { errorResponseFromFields, type ReceivedReport, readReport } from '../wire/messages/report.ts';
+import type { WireSocket } from '../wire/socket.ts';
+import type { ParameterValues } from '../server/parameters.ts';
+import type { ServerStatements } from '../statements/store.ts';
+import { Action, Kind, type Note, RequestQueue } from './requests.ts';
+
+/** SQLSTATE of the notices by which the database sends changes (docs/architecture.md). */
+const CHANGE_SQLSTATE = 'TV001';
+/** A message that is looked at is assembled up to this size; a larger one is passed on unseen. */
+const INSPECT_LIMIT = 1_048_576;
+/** Bytes a peer may lag behind before we stop reading from the other side. */
+export const HIGH_WATER_BYTES = 262_144;
+
+/** Ends of transactions and resets, as the server reports them in CommandComplete. */
+export type Tag = 'COMMIT' | 'ROLLBACK' | 'PREPARE TRANSACTION' | 'DISCARD ALL' | 'DEALLOCATE ALL';
+
+/** What a link tells the session it is linked to. */
+export interface LinkOwner {
+  /** Where the client's bytes go. */
+  readonly client: WireSocket;
+  onTag(tag: Tag): void;
+  /** A change the database handed over (the notice's text). */
+  onChange(change: string): void;
+  /** The server's ErrorResponse to a claim or flush of ours; gives what the client shall see. */
+  onRefreshError(note: Note, fields: ReceivedReport): Uint8Array | null;
+  onFlushed(note: Note, report: string): void;
+  onError(): void;
+  /** The server reported a parameter, or took over ours. */
+  onParameters(): void;
+  /**
+   * ReadyForQuery, its request popped.
+   * @returns false to keep it from the client (the session will have another one sent).
+   */
+  onReady(status: number): boolean;
+  /** A Parse under the client's name failed or was never run. */
+  onPrepareUndone(note: Note): void;
+  /** After a chunk has been worked off. */
+  afterReceive(): void;
+  onServerLost(reason: Error | null): void;
+}
+
+function isInspected(type: number): boolean {
+  switch (type) {
+    case Backend.DataRow:
+    case Backend.CopyData:
+    case Backend.RowDescription:
+    case Backend.ParameterDescription:
+      return false;
+    default:
+      return true;
+  }
+}
+
+export class ServerLink {
+  readonly wire: WireSocket;
+  readonly processId: number;
+  readonly secretKey: Buffer;
+  readonly parameters: ParameterValues;
+  readonly statements: ServerStatements;
+  readonly queue = new RequestQueue();
+  readonly connectedAt = performance.now();
+  /** Since when it is idle, for server_idle_timeout. */
+  idleSince = this.connectedAt;
+  owner: LinkOwner | null = null;
+  /** Status byte of the last ReadyForQuery. */
+  status: number = TransactionStatus.idle;
+  /** The server has failed in an extended batch and ignores everything up to Sync. */
+  skippingToSync = false;
+  /** Between CopyInResponse and the end the client gives it. */
+  copyIn: 'no' | 'open' | 'ending' = 'no';
+  /** Why it must not be reused; null while it is good. */
+  closeReason: string | null = null;
+  /** Cancel requests under way to this server: it is not reused until they have ended. */
+  cancelsInFlight = 0;
+  /** Told when an unlinked connection is lost or says what no idle server says. */
+  onUnlinkedClose: (reason: string) => void = () => {};
+  receivedBytes = 0;
+
+  /** After a failed claim or flush: the answers of the requests that came with it are not the client's. */
+  #discardAnswers = false;
+  #carry: Buffer | null = null;
+  #streamed = 0;
+  #streamedSwallowed = false;
+
+  constructor(
+    wire: WireSocket,
+    login: { processId: number; secretKey: Buffer; parameters: ParameterValues; statements: ServerStatements },
+  ) {
+    this.wire = wire;
+    this.processId = login.processId;
+    this.secretKey = login.secretKey;
+    this.parameters = login.parameters;
+    this.statements = login.statements;
+    wire.onBytes = (chunk) => this.#receive(chunk);
+    wire.onClose = (error) => this.#lost(error);
+  }
+
+  /** Idle, answered, and good for another client. */
+  get isReusable(): boolean {
+    return (
+      this.status === TransactionStatus.idle &&
+      this.queue.size === 0 &&
+      this.copyIn === 'no' &&
+      this.closeReason === null &&
+      !this.wire.closed &&
+      this.#streamed === 0
+    );
+  }
+
+  #lost(error: Error | null): void {
+    this.closeReason ??= error === null ? 'server conn crashed?' : error.message;
+    while (this.queue.size > 0) {
+      const note = this.queue.headNote;
+      this.queue.pop();
+      if (note?.kind === 'own') note.query.lost(error ?? new Error('server closed the connection unexpectedly'));
+    }
+    const owner = this.owner;
+    if (owner === null) this.onUnlinkedClose(this.closeReason);
+    else owner.onServerLost(error);
+  }
+
+  #receive(received: Buffer): void {
+    this.receivedBytes += received.length;
+    let chunk = received;
+    if (this.#carry !== null) {
+      chunk = Buffer.concat([this.#carry, received]);
+      this.#carry = null;
+    }
+    const owner = this.owner;
+    const client = owner?.client ?? null;
+    const end = chunk.length;
+    let at = 0;
+    /** Start of the bytes that are to be passed on and have not been. */
+    let run = 0;
+    let corked = false;
+
+    if (this.#streamed > 0) {
+      at = Math.min(this.#streamed, end);
+      this.#streamed -= at;
+      if (this.#streamedSwallowed) run = at;
+    }
+
+    while (end - at >= 5) {
+      const type = chunk[at]!;
+      const length = chunk.readInt32BE(at + 1);
+      if (length < 4) {
+        this.wire.destroy();
+        return;
+      }
+      const next = at + 1 + length;
+      const swallowed = this.#discardAnswers || this.queue.headAction === Action.Skip || client === null;
+      let pass: boolean | Uint8Array = !swallowed;
+
+      if (next > end) {
+        if (isInspected(type) && length <= INSPECT_LIMIT) break;
+        // Not looked at, or too large to be: pass on what is here and count the rest.
+        if (type === Backend.RowDescription) this.#answered(Kind.Describe);
+        this.#streamed = next - end;
+        this.#streamedSwallowed = swallowed;
+      } else if (type !== Backend.DataRow && type !== Backend.CopyData) {
+        pass = this.#message(type, chunk, at, next, swallowed);
+      } else if (swallowed) {
+        this.#own(type, chunk, at, next);
+      }
+
+      const stop = Math.min(next, end);
+      if (pass !== true) {
+        if (client !== null) {
+          if (!corked) {
+            client.cork();
+            corked = true;
+          }
+          if (at > run) client.write(chunk.subarray(run, at));
+          if (pass !== false) client.write(pass);
+        }
+        run = stop;
+      }
+      at = stop;
+      // Requests the server never saw are answered when their turn comes.
+      while (this.queue.headAction === Action.Fake) {
+        const note = this.queue.headNote;
+        this.queue.pop();
+        if (note?.kind === 'answer' && client !== null && !this.#discardAnswers) {
+          if (!corked) {
+            client.cork();
+            corked = true;
+          }
+          if (at > run) client.write(chunk.subarray(run, at));
+          run = at;
+          client.write(note.bytes);
+        }
+      }
+    }
+
+    if (client !== null) {
+      if (at > run) client.write(run === 0 && at === end ? chunk : chunk.subarray(run, at));
+      if (corked) client.uncork();
+    }
+    if (at < end) this.#carry = Buffer.from(chunk.subarray(at));
+    if (owner === null) {
+      if (this.closeReason !== null && this.queue.size === 0) this.onUnlinkedClose(this.closeReason);
+      return;
+    }
+    if (owner.client.pendingBytes > 0) {
+      this.wire.retain();
+      if (owner.client.pendingBytes > HIGH_WATER_BYTES) this.wire.pause();
+    }
+    owner.afterReceive();
+  }
+
+  #own(type: number, chunk: Buffer, at: number, next: number): void {
+    const note = this.queue.headNote;
+    if (note?.kind === 'own' || note?.kind === 'own-part') note.query.message(type, chunk, at, next);
+  }
+
+  /** Pops the head if it is of this kind. */
+  #answered(kind: Kind): void {
+    if (this.queue.headKind === kind) this.queue.pop();
+  }
+
+  /**
+   * One complete message. @returns true: pass it on (unless swallowed); false: swallow; bytes: pass these on instead.
+   */
+  #message(type: number, chunk: Buffer, at: number, next: number, swallowed: boolean): boolean | Uint8Array {
+    if (swallowed) this.#own(type, chunk, at, next);
+    switch (type) {
+      case Backend.ReadyForQuery:
+        return this.#ready(chunk[at + 5]!);
+      case Backend.CommandComplete:
+        this.#complete(chunk, at + 5, next);
+        this.#answered(Kind.Execute);
+        return !swallowed;
+      case Backend.EmptyQueryResponse:
+      case Backend.PortalSuspended:
+        this.#answered(Kind.Execute);
+        return !swallowed;
+      case Backend.RowDescription:
+      case Backend.NoData:
+        this.#answered(Kind.Describe);
+        return !swallowed;
+      case Backend.ParseComplete:
+        this.#answered(Kind.Parse);
+        return !swallowed;
+      case Backend.BindComplete:
+        this.#answered(Kind.Bind);
+        return !swallowed;
+      case Backend.CloseComplete:
+        this.#answered(Kind.Close);
+        return !swallowed;
+      case Backend.ErrorResponse:
+        return this.#error(chunk, at + 5, next, swallowed);
+      case Backend.NoticeResponse:
+        return this.#notice(chunk, at + 5, next, swallowed);
+      case Backend.ParameterStatus:
+        return this.#parameter(chunk, at + 5, next, swallowed);
+      case Backend.FunctionCallResponse:
+        return this.#functionResult(chunk, at + 5, swallowed);
+      case Backend.CopyInResponse:
+      case 0x57: // CopyBothResponse
+        this.copyIn = 'open';
+        this.queue.dropSyncsBehindHead();
+        return !swallowed;
+      case Backend.NotificationResponse:
+        return this.owner !== null;
+      default:
+        return !swallowed;
+    }
+  }
+
+  #ready(status: number): boolean {
+    this.copyIn = 'no';
+    if (this.skippingToSync) {
+      this.skippingToSync = false;
+      this.#dropToSync();
+    }
+    const action = this.queue.headAction;
+    const note = this.queue.headNote;
+    if (action !== undefined) this.queue.pop();
+    this.status = status;
+    if (note?.kind === 'own') note.query.ready();
+    else if (note?.kind === 'parameters') this.owner?.onParameters();
+    const toClient = action === Action.Forward || (note?.kind === 'flush' && note.trigger === 'late');
+    if (toClient) this.#discardAnswers = false;
+    if (this.owner === null) return false;
+    const shown = this.owner.onReady(status);
+    return toClient && shown;
+  }
+
+  /** The server ignored everything up to Sync: undo what those requests would have done. */
+  #dropToSync(): void {
+    while (this.queue.size > 0 && this.queue.headKind !== Kind.Sync) this.#undoHead();
+  }
+
+  #undoHead(): void {
+    const note = this.queue.headNote;
+    this.queue.pop();
+    if (note === null) return;
+    if (note.kind === 'prepare') {
+      this.statements.delete(note.statement);
+      this.owner?.onPrepareUndone(note);
+    } else if (note.kind === 'evict') {
+      this.statements.restore(note.statement);
+    } else if (note.kind === 'own') {
+      note.query.lost(new Error('the server discarded the query after an earlier error'));
+    }
+  }
+
+  #complete(chunk: Buffer, from: number, next: number): void {
+    const first = chunk[from]!;
+    // C(OMMIT), R(OLLBACK), P(REPARE TRANSACTION), D(ISCARD ALL, DEALLOCATE ALL): everything else is not for us.
+    if (first !== 0x43 && first !== 0x52 && first !== 0x50 && first !== 0x44) return;
+    const tag = chunk.toString('latin1', from, next - 1);
+    switch (tag) {
+      case 'DISCARD ALL':
+      case 'DEALLOCATE ALL':
+        this.statements.clear();
+        this.owner?.onTag(tag);
+        return;
+      case 'COMMIT':
+      case 'ROLLBACK':
+      case 'PREPARE TRANSACTION':
+        this.owner?.onTag(tag);
+        return;
+      default:
+        return;
+    }
+  }
+
+  #error(chunk: Buffer, from: number, next: number, swallowed: boolean): boolean | Uint8Array {
+    const kind = this.queue.headKind;
+    const action = this.queue.headAction;
+    const note = this.queue.headNote;
+    if (this.copyIn === 'open' || this.copyIn === 'ending') this.copyIn = 'no';
+    this.owner?.onError();
+    if (kind === undefined) {
+      // Nobody asked: the server says why it goes away (57P01 …). The client sees it, and so does the log.
+      this.closeReason ??= readReport(chunk.subarray(from, next)).message;
+      return this.owner !== null;
+    }
+    if (kind !== Kind.Query && kind !== Kind.FunctionCall) this.skippingToSync = kind !== Kind.Sync;
+    if (note !== null && (note.kind === 'claim' || note.kind === 'flush')) {
+      if (this.#discardAnswers || this.owner === null) return false;
+      const shown = this.owner.onRefreshError(note, readReport(chunk.subarray(from, next)));
+      // The request that came in the same packet fails for this reason: its own answers would only repeat it.
+      this.#discardAnswers = note.kind === 'claim' || note.trigger === 'commit' || note.trigger === 'read';
+      return shown ?? false;
+    }
+    if (note?.kind === 'prepare' || note?.kind === 'duplicate') {
+      // Head of an extended batch: drop it now, so that the map is right before the client hears of it.
+      const fields = note.kind === 'duplicate' ? readReport(chunk.subarray(from, next)) : null;
+      this.#undoHead();
+      if (fields !== null && note.kind === 'duplicate') {
+        return errorResponseFromFields(new Map(fields.fields).set('M', `prepared statement "${note.name}" already exists`));
+      }
+      // An injected Parse that fails is the answer to the Bind it was injected for.
+      return this.owner !== null && !this.#discardAnswers;
+    }
+    if (action === Action.Skip && note?.kind !== 'own' && note?.kind !== 'own-part') {
+      // A parameter sync that fails leaves the server in an unknown state.
+      this.closeReason ??= 'invalid server parameter';
+      return this.owner !== null;
+    }
+    return !swallowed;
+  }
+
+  #notice(chunk: Buffer, from: number, next: number, swallowed: boolean): boolean {
+    const change = changeIn(chunk, from, next);
+    if (change !== null) {
+      if (this.owner === null) this.closeReason = 'a change arrived from a server nobody uses';
+      else this.owner.onChange(change);
+      return false;
+    }
+    return this.owner !== null && !swallowed;
+  }
+
+  #parameter(chunk: Buffer, from: number, next: number, swallowed: boolean): boolean {
+    const nameEnd = chunk.indexOf(0, from);
+    if (nameEnd < 0 || nameEnd >= next) return false;
+    const name = chunk.toString('utf8', from, nameEnd);
+    const value = chunk.toString('utf8', nameEnd + 1, next - 1);
+    this.parameters.learn(name, value);
+    // A change the client did not ask for (our sync) is not told; it knows its own value already.
+    if (this.owner === null || swallowed) return false;
+    this.owner.onParameters();
+    return true;
+  }
+
+  #functionResult(chunk: Buffer, from: number, swallowed: boolean): boolean {
+    const note = this.queue.headNote;
+    if (note?.kind === 'flush' && this.owner !== null) {
+      const length = chunk.readInt32BE(from);
+      this.owner.onFlushed(note, length < 0 ? '[]' : chunk.toString('utf8', from + 4, from + 4 + length));
+    }
+    return !swallowed;
+  }
+}
+
+/**
+ * The message of a notice that carries a change, byte for byte (as latin1: it goes back to the same server in the same
+ * client_encoding, whatever that is); null for any other notice.
+ */
+function changeIn(chunk: Buffer, from: number, next: number): string | null {
+  let isChange = false;
+  let message: string | null = null;
+  let at = from;
+  while (at < next && chunk[at] !== 0) {
+    const field = chunk[at];
+    const end = chunk.indexOf(0, at + 1);
+    if (end < 0 || end >= next) return null;
+    if (field === 0x43) {
+      // C, the SQLSTATE; it stands before M.
+      if (end - at !== 6 || chunk.toString('latin1', at + 1, end) !== CHANGE_SQLSTATE) return null;
+      isChange = true;
+    } else if (field === 0x4d) {
+      message = chunk.toString('latin1', at + 1, end);
+    }
+    at = end + 1;
+  }
+  return isChange ? (message ?? '') : null;
+}

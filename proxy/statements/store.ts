@@ -1,0 +1,115 @@
+/**
+ * Named prepared statements across the pool: one entry per (text, parameter types), whatever name each client gave
+ * it, with one server-side name. Entries live as long as a client names them or a server still holds them.
+ */
+import { LRUCache } from 'lru-cache';
+import { classify, StatementClass } from '../relay/classify.ts';
+
+/** A statement as the pool knows it. */
+export interface Statement {
+  readonly id: number;
+  /** `tviews_<id>` with its terminating zero. */
+  readonly serverName: Buffer;
+  /** The whole Parse message under the server-side name, ready to send. */
+  readonly parseMessage: Buffer;
+  /** Query text. */
+  readonly text: string;
+  readonly class: StatementClass;
+}
+
+const PARSE = 0x50;
+const CLOSE = 0x43;
+
+export class StatementStore {
+  #nextId = 1;
+  /** By the bytes of the Parse message behind the name: query, zero, parameter types. */
+  readonly #byBody: LRUCache<string, Statement>;
+
+  /** @param maxBytes bound on the text kept for statements; evicting one only means that the same text gets a new id. */
+  constructor(maxBytes: number) {
+    this.#byBody = new LRUCache<string, Statement>({ maxSize: maxBytes, sizeCalculation: (s) => s.parseMessage.length });
+  }
+
+  /** @param body of a Parse message behind the statement's name; copied. */
+  intern(body: Buffer): Statement {
+    const key = body.toString('latin1');
+    const known = this.#byBody.get(key);
+    if (known !== undefined) return known;
+    const id = this.#nextId;
+    this.#nextId += 1;
+    const serverName = Buffer.from(`tviews_${id}\0`, 'latin1');
+    const parseMessage = Buffer.allocUnsafeSlow(5 + serverName.length + body.length);
+    parseMessage[0] = PARSE;
+    parseMessage.writeInt32BE(parseMessage.length - 1, 1);
+    serverName.copy(parseMessage, 5);
+    body.copy(parseMessage, 5 + serverName.length);
+    const textEnd = body.indexOf(0);
+    const statement: Statement = {
+      id,
+      serverName,
+      parseMessage,
+      text: body.toString('utf8', 0, textEnd),
+      class: classify(body, 0, textEnd),
+    };
+    this.#byBody.set(key, statement);
+    return statement;
+  }
+
+  get size(): number {
+    return this.#byBody.size;
+  }
+
+  get bytes(): number {
+    return this.#byBody.calculatedSize;
+  }
+}
+
+/** Which statements one server connection holds, least recently used first out. */
+export class ServerStatements {
+  readonly #held: LRUCache<number, Statement>;
+  readonly #max: number;
+
+  constructor(max: number) {
+    this.#max = max;
+    this.#held = new LRUCache<number, Statement>({ max });
+  }
+
+  /** Also marks it as used. */
+  has(statement: Statement): boolean {
+    return this.#held.get(statement.id) !== undefined;
+  }
+
+  /** Adds it and names the statement that has to be closed to make room, if any. */
+  add(statement: Statement): Statement | null {
+    const evicted = this.#held.size >= this.#max ? (this.#held.pop() ?? null) : null;
+    this.#held.set(statement.id, statement);
+    return evicted;
+  }
+
+  delete(statement: Statement): void {
+    this.#held.delete(statement.id);
+  }
+
+  /** Back after a Close that the server never ran. */
+  restore(statement: Statement): void {
+    this.#held.set(statement.id, statement);
+  }
+
+  clear(): void {
+    this.#held.clear();
+  }
+
+  get size(): number {
+    return this.#held.size;
+  }
+}
+
+/** The Close message of a server-side statement. */
+export function closeMessage(statement: Statement): Buffer {
+  const message = Buffer.allocUnsafe(6 + statement.serverName.length);
+  message[0] = CLOSE;
+  message.writeInt32BE(message.length - 1, 1);
+  message[5] = 0x53; // S, a statement
+  statement.serverName.copy(message, 6);
+  return message;
+}

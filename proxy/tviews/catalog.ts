@@ -1,0 +1,151 @@
+/**
+ * What the proxy knows of one database's tviews: which tables are sources, which names are tviews, the secret of the
+ * claim. Read over a connection of the owner's, again whenever `apply` says that something changed (NOTIFY tviews).
+ * Without it nothing is claimed and the database does everything by itself: slower, never wrong.
+ */
+import pg from 'pg';
+import type { Logger } from 'pino';
+import { readRegistry, type Registry } from '../../src/database/registry.ts';
+import type { SqlExecutor } from '../../src/database/executor.ts';
+import { functionCall } from '../wire/messages/requests.ts';
+
+/** Channel on which `apply` and `drop` tell that the registry changed. */
+export const REGISTRY_CHANNEL = 'tviews';
+const RETRY_MS = 2_000;
+
+export interface OwnerConnection {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+  readonly user: string;
+  readonly password: string | undefined;
+}
+
+/** A registry in the form the hot path wants: patterns and ready messages. */
+export interface CatalogSnapshot {
+  /** Matches a text that names a source; null when there is none. */
+  readonly sources: RegExp | null;
+  /** Matches a text that names a tview or a view over one. */
+  readonly tviews: RegExp | null;
+  /** The claim as a FunctionCall message: always the same bytes. */
+  readonly claimMessage: Buffer;
+  readonly flushOid: number;
+  readonly tviewNames: ReadonlyMap<number, string>;
+}
+
+export class Catalog {
+  readonly #owner: OwnerConnection;
+  readonly #log: Logger;
+  #client: pg.Client | null = null;
+  #retry: NodeJS.Timeout | null = null;
+  #closed = false;
+  #snapshot: CatalogSnapshot | null = null;
+  #reading = false;
+  #readAgain = false;
+
+  constructor(owner: OwnerConnection, log: Logger) {
+    this.#owner = owner;
+    this.#log = log.child({ database: owner.database });
+  }
+
+  /** Null until it was read, and when the database has no tviews. */
+  get snapshot(): CatalogSnapshot | null {
+    return this.#snapshot;
+  }
+
+  /** Resolves after the first attempt, whether it worked or not. */
+  async start(): Promise<void> {
+    const client = new pg.Client({
+      host: this.#owner.host,
+      port: this.#owner.port,
+      database: this.#owner.database,
+      user: this.#owner.user,
+      ...(this.#owner.password === undefined ? {} : { password: this.#owner.password }),
+      application_name: 'tviews catalog',
+      keepAlive: true,
+    });
+    client.on('error', (error) => this.#lost(error));
+    client.on('end', () => this.#lost(null));
+    client.on('notification', () => void this.reload());
+    try {
+      await client.connect();
+      this.#client = client;
+      await client.query(`LISTEN ${REGISTRY_CHANNEL}`);
+      await this.reload();
+    } catch (error) {
+      this.#client = null;
+      client.removeAllListeners('end');
+      client.end().catch(() => {}); // it is broken already; the reason is in `error`
+      this.#lost(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  /** Reads the registry anew. Called after our own DDL too, so that it counts at once. */
+  async reload(): Promise<void> {
+    if (this.#client === null) return;
+    if (this.#reading) {
+      this.#readAgain = true;
+      return;
+    }
+    this.#reading = true;
+    try {
+      do {
+        this.#readAgain = false;
+        this.#snapshot = snapshotOf(await readRegistry(executorOf(this.#client)));
+      } while (this.#readAgain);
+    } catch (error) {
+      this.#log.warn({ err: error }, 'could not read the registry of tviews; leaving all refreshes to the database');
+      this.#snapshot = null;
+    } finally {
+      this.#reading = false;
+    }
+  }
+
+  #lost(error: Error | null): void {
+    if (this.#closed || this.#retry !== null) return;
+    this.#client = null;
+    this.#snapshot = null;
+    this.#log.warn(
+      { err: error ?? undefined },
+      'no owner connection for the registry of tviews; refreshes are left to the database until there is one',
+    );
+    this.#retry = setTimeout(() => {
+      this.#retry = null;
+      void this.start();
+    }, RETRY_MS);
+    this.#retry.unref();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#retry !== null) clearTimeout(this.#retry);
+    const client = this.#client;
+    this.#client = null;
+    await client?.end();
+  }
+}
+
+function executorOf(client: pg.Client): SqlExecutor {
+  return {
+    query: async <Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]> =>
+      (await client.query(text, values === undefined ? undefined : [...values])).rows as Row[],
+  };
+}
+
+function snapshotOf(registry: Registry | null): CatalogSnapshot | null {
+  if (registry === null) return null;
+  return {
+    sources: namesPattern(registry.sources.map((source) => source.name)),
+    tviews: namesPattern([...registry.tviews, ...registry.readers].map((tview) => tview.name)),
+    claimMessage: functionCall(registry.claimOid, [registry.secret]),
+    flushOid: registry.flushOid,
+    tviewNames: new Map(registry.tviews.map((tview) => [tview.id, `${tview.schema}.${tview.name}`])),
+  };
+}
+
+/** Names anywhere in a text, whatever stands around them: a match too many costs a claim or a flush, no more. */
+function namesPattern(names: readonly string[]): RegExp | null {
+  if (names.length === 0) return null;
+  const escaped = [...new Set(names)].map((name) => name.replaceAll('"', '""').replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
+  return new RegExp(escaped.join('|'), 'i');
+}

@@ -1,0 +1,166 @@
+/** One session's refresh state joined to its database's catalog: claims and flushes as messages, reports as metrics. */
+import type { Logger } from 'pino';
+import type { Metrics } from '../../src/observe/metrics.ts';
+import { RefreshState } from '../../src/refresh/state.ts';
+import type { Note } from '../relay/requests.ts';
+import type { SessionRefresh } from '../relay/session.ts';
+import type { ReceivedReport } from '../wire/messages/report.ts';
+import { functionCall } from '../wire/messages/requests.ts';
+import type { Catalog } from './catalog.ts';
+
+const TRUE = Buffer.from([1]);
+const FALSE = Buffer.from([0]);
+
+/** One tview's part in the report of `tviews.flush` (docs/architecture.md). */
+interface ReportEntry {
+  readonly tview: number;
+  readonly keys: number;
+  readonly written: number;
+  readonly deleted: number;
+  readonly unchanged: number;
+  readonly ms: number;
+}
+
+export interface RefreshSettings {
+  /** A flush that takes longer is logged at level warn; 0: none is. */
+  readonly slowFlushMs: number;
+  /** With more pending than this, a session reads as if every statement read a tview: it flushes early. */
+  readonly pendingBytes: number;
+}
+
+export class DatabaseSessionRefresh implements SessionRefresh {
+  readonly #catalog: Catalog;
+  readonly #settings: RefreshSettings;
+  readonly #metrics: Metrics;
+  readonly #log: Logger;
+  readonly #state = new RefreshState();
+
+  constructor(catalog: Catalog, settings: RefreshSettings, metrics: Metrics, log: Logger) {
+    this.#catalog = catalog;
+    this.#settings = settings;
+    this.#metrics = metrics;
+    this.#log = log;
+  }
+
+  get isEmpty(): boolean {
+    return this.#state.isEmpty;
+  }
+
+  get claimed(): boolean {
+    return this.#state.claimed;
+  }
+
+  get hasPending(): boolean {
+    return this.#state.hasPending;
+  }
+
+  wantsClaim(text: string): boolean {
+    return this.#catalog.snapshot?.sources?.test(text) ?? false;
+  }
+
+  readsTview(text: string): boolean {
+    if (this.#state.pendingBytes > this.#settings.pendingBytes) return true;
+    const snapshot = this.#catalog.snapshot;
+    // The catalog went away in the middle of a transaction: whatever is read may be a tview.
+    if (snapshot === null) return true;
+    return snapshot.tviews?.test(text) ?? false;
+  }
+
+  claimMessage(): Buffer {
+    const snapshot = this.#catalog.snapshot;
+    if (snapshot === null) throw new Error('no catalog to claim with');
+    this.#state.claim();
+    this.#flushOid = snapshot.flushOid;
+    return snapshot.claimMessage;
+  }
+
+  /** Of the claim under way: the catalog may be gone when the flush is due. */
+  #flushOid = 0;
+
+  flushMessage(release: boolean): Buffer {
+    const changes = this.#state.takePending();
+    if (release) this.#state.release();
+    return functionCall(this.#flushOid, [jsonbParameter(changes), release ? TRUE : FALSE], false);
+  }
+
+  /** What is owed, for a flush that goes out as a statement of ours; the claim is given back with it. */
+  takeOwed(): string | null {
+    if (!this.#state.claimed && !this.#state.hasPending) return null;
+    const changes = this.#state.takePending();
+    this.#state.release();
+    return changes;
+  }
+
+  onChange(change: string): void {
+    this.#state.add(change);
+    this.#metrics.changed(sourceOf(change));
+    if (this.#flushOid === 0) this.#flushOid = this.#catalog.snapshot?.flushOid ?? 0;
+  }
+
+  onFlushed(note: Note, report: string): void {
+    if (note.kind !== 'flush') return;
+    const seconds = (performance.now() - note.startedAt) / 1000;
+    const names = this.#catalog.snapshot?.tviewNames;
+    const entries = (JSON.parse(report) as readonly ReportEntry[]).map((entry) => ({
+      ...entry,
+      tview: names?.get(entry.tview) ?? `#${entry.tview}`,
+    }));
+    if (entries.length === 0) return;
+    this.#metrics.flushed(note.trigger, seconds, entries);
+    const slow = this.#settings.slowFlushMs > 0 && seconds * 1000 > this.#settings.slowFlushMs;
+    if (slow) this.#log.warn({ trigger: note.trigger, ms: seconds * 1000, tviews: entries }, 'slow flush');
+    else if (this.#log.isLevelEnabled('debug')) {
+      this.#log.debug({ trigger: note.trigger, ms: seconds * 1000, tviews: entries }, 'flush');
+    }
+  }
+
+  onFlushFailed(note: Note, report: ReceivedReport): ReadonlyMap<string, string> {
+    if (note.kind !== 'flush') return report.fields;
+    this.#metrics.flushFailed(report.code);
+    const tview = this.#tviewIn(report.fields.get('W') ?? '');
+    this.#log.info({ code: report.code, tview, trigger: note.trigger }, `flush failed: ${report.message}`);
+    if (tview === null || report.detail !== undefined) return report.fields;
+    return new Map(report.fields).set('D', `While refreshing tview ${tview}, which this transaction changed.`);
+  }
+
+  /** The tview whose refresh function is in the error's context (refresh_<name>_<id>). */
+  #tviewIn(context: string): string | null {
+    const id = /refresh_[^(\n]*_(\d+)["(]/.exec(context)?.[1];
+    return id === undefined ? null : (this.#catalog.snapshot?.tviewNames.get(Number(id)) ?? null);
+  }
+
+  onEncodingChanged(): void {
+    this.#state.rewrite(widened);
+  }
+
+  onCommitted(): void {
+    this.#state.committed();
+  }
+
+  onRolledBack(): void {
+    this.#state.rollbackTo();
+  }
+
+  clear(): void {
+    this.#state.clear();
+  }
+}
+
+/** jsonb in binary form (version 1, then the text) of a text that holds one character per byte. */
+function jsonbParameter(text: string): Buffer {
+  const bytes = Buffer.allocUnsafe(text.length + 1);
+  bytes[0] = 1;
+  bytes.write(text, 1, 'latin1');
+  return bytes;
+}
+
+/** Every key of the source: what a change is widened to when its bytes can no longer be relied on. */
+function widened(change: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: everything beyond ASCII is what is looked for
+  return /^[\x00-\x7f]*$/.test(change) ? change : `{"s": ${sourceOf(change)}, "all": true}`;
+}
+
+/** The source's id in a change, `{"s": 12, …`, without parsing a payload that may be large. */
+function sourceOf(change: string): string {
+  return /"s":\s*(\d+)/.exec(change.slice(0, 40))?.[1] ?? 'queued';
+}
