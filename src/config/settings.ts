@@ -149,6 +149,16 @@ export const tviewsSettings = {
     reloadable: true,
     doc: 'Keep the refresh state of transactions in the proxy and flush before COMMIT. Off: the database does it by itself at COMMIT; as correct, slower.',
   }),
+  owner_user: setting(optionalText(), {
+    default: null,
+    reloadable: false,
+    doc: 'The role that ran `tviews init`; the proxy reads the registry of tviews as this user. Default: the user the database’s line names, or the one of `DATABASE_URL`. Without an owner the database does all refreshes by itself.',
+  }),
+  owner_password: setting(optionalText(), {
+    default: null,
+    reloadable: false,
+    doc: 'Password of `owner_user`. Default: the one in `auth_file`.',
+  }),
   autocommit_writes: setting(oneOf(['fallback', 'wrap']), {
     default: 'fallback',
     reloadable: true,

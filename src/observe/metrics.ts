@@ -7,7 +7,7 @@ import { type Declaration, declarations } from './declarations.ts';
 import { Distribution } from './distribution.ts';
 
 /** What made a flush necessary. */
-export type FlushTrigger = 'commit' | 'read' | 'autocommit' | 'prepare' | 'size';
+export type FlushTrigger = 'commit' | 'read' | 'opaque' | 'late';
 
 /** One tview's part of a flush; `tview` is its name with the schema. */
 export interface FlushedTview {
