@@ -303,10 +303,9 @@ class ClientLoginMachine {
         const password = readPassword(body);
         if (password === '')
           throw new TviewsError(SqlState.invalidPassword, 'empty password returned by client');
-        this.#verify(
-          state.request,
+        this.#verify(state.request, async () =>
           state.method === 'md5'
-            ? Promise.resolve(this.#checkMd5(state.request, password, state.salt))
+            ? this.#checkMd5(state.request, password, state.salt)
             : this.#checkCleartext(state.request, password),
         );
         return;
@@ -329,7 +328,9 @@ class ClientLoginMachine {
         this.#challenge(state.request, body.toString('utf8'));
         return;
       case 'sasl-final':
-        this.#verify(state.request, this.#checkScram(state.request, body.toString('utf8'), state.asked));
+        this.#verify(state.request, () =>
+          this.#checkScram(state.request, body.toString('utf8'), state.asked),
+        );
     }
   }
 
@@ -341,10 +342,10 @@ class ClientLoginMachine {
   }
 
   /** Nothing more is read until the verdict is there: what arrives meanwhile waits in the kernel. */
-  #verify(request: StartupRequest, check: Promise<ServerCredentials | null>): void {
+  #verify(request: StartupRequest, check: () => Promise<ServerCredentials | null>): void {
     this.#state = { kind: 'verifying' };
     this.#wire.pause();
-    check.then(
+    check().then(
       (credentials) => {
         if (this.#state.kind !== 'verifying') return;
         this.#wire.resume();
