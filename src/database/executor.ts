@@ -8,5 +8,8 @@ export interface SqlExecutor {
    * node-postgres decodes them by default. Rejects with a {@link DatabaseError}-shaped error that keeps the server's
    * SQLSTATE in `code` and its `position`, `detail` and `hint`.
    */
-  query<Row extends object = Record<string, unknown>>(text: string, values?: readonly unknown[]): Promise<Row[]>;
+  query<Row extends object = Record<string, unknown>>(
+    text: string,
+    values?: readonly unknown[],
+  ): Promise<Row[]>;
 }

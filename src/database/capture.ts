@@ -1,0 +1,163 @@
+/**
+ * Generates the capture of one source: a trigger function for each kind of statement. A capture function says which rows
+ * changed, as images of their link columns; it derives no keys, because another transaction can still move a link before
+ * we commit (keys-and-locks.md, H1).
+ */
+import type { Column } from '../definition/plan.ts';
+import { quoteIdentifier, quoteLiteral } from './identifier.ts';
+import { captureSettings, imageExpression } from './image.ts';
+import { setClauses } from './settings.ts';
+import { dollarQuote, hang } from './text.ts';
+
+/** A source as all the tviews that read it need it: unions over their plans. */
+export interface CapturedSource {
+  readonly id: number;
+  readonly linkColumns: readonly Column[];
+  readonly referencedColumns: readonly string[];
+  readonly primaryKey: readonly string[] | null;
+}
+
+export interface CaptureOptions {
+  /** A change whose JSON is longer goes to the queue, claimed or not. */
+  readonly noticeBytes: number;
+}
+
+export const captureEvents = ['insert', 'update', 'delete', 'truncate'] as const;
+export type CaptureEvent = (typeof captureEvents)[number];
+
+/** More images than this in one change: recompute everything instead. Bounded by what one JSON array can hold, 256 MB. */
+export const maximumImages = 500_000;
+
+export const captureFunctionName = (source: number, event: CaptureEvent): string =>
+  `capture_${source}_${event}`;
+export const captureTriggerName = (event: CaptureEvent): string => `tviews_capture_${event}`;
+
+export function captureFunction(
+  source: CapturedSource,
+  event: CaptureEvent,
+  options: CaptureOptions,
+): string {
+  const comparesText = event === 'update' && source.primaryKey === null;
+  const body = event === 'truncate' ? truncateBody(source, options) : rowsBody(source, event, options);
+  return `CREATE OR REPLACE FUNCTION tviews.${quoteIdentifier(captureFunctionName(source.id, event))}() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+${setClauses(captureSettings(event === 'truncate' ? [] : source.linkColumns, comparesText))}
+AS ${dollarQuote(body)};`;
+}
+
+/** The statement that puts the trigger on a table: the source or one of its partitions, named the same on each. */
+export function captureTrigger(table: string, source: number, event: CaptureEvent): string {
+  const referencing = {
+    insert: 'REFERENCING NEW TABLE AS new_rows ',
+    update: 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows ',
+    delete: 'REFERENCING OLD TABLE AS old_rows ',
+    truncate: '',
+  }[event];
+  return `CREATE OR REPLACE TRIGGER ${captureTriggerName(event)} AFTER ${event.toUpperCase()} ON ${table}
+${referencing}FOR EACH STATEMENT EXECUTE FUNCTION tviews.${quoteIdentifier(captureFunctionName(source, event))}();`;
+}
+
+function rowsBody(
+  source: CapturedSource,
+  event: Exclude<CaptureEvent, 'truncate'>,
+  options: CaptureOptions,
+): string {
+  return `DECLARE
+  images jsonb;
+  change jsonb;
+BEGIN
+  ${hang(imagesStatement(source, event), 2)}
+  IF images IS NULL THEN
+    RETURN NULL;
+  END IF;
+  IF jsonb_array_length(images) > ${maximumImages} THEN
+    change := jsonb_build_object('s', ${source.id}, 'all', true);
+  ELSE
+    change := jsonb_build_object('s', ${source.id}, 'r', images);
+  END IF;
+  ${hang(deliver(options), 2)}
+  RETURN NULL;
+END`;
+}
+
+function truncateBody(source: CapturedSource, options: CaptureOptions): string {
+  return `DECLARE
+  change jsonb := jsonb_build_object('s', ${source.id}, 'all', true);
+BEGIN
+  ${hang(deliver(options), 2)}
+  RETURN NULL;
+END`;
+}
+
+function imagesStatement(source: CapturedSource, event: Exclude<CaptureEvent, 'truncate'>): string {
+  if (event === 'update') {
+    return source.primaryKey === null ? unpairedUpdate(source) : pairedUpdate(source, source.primaryKey);
+  }
+  // Images that carry the primary key are distinct as they are.
+  const carried = new Set(source.linkColumns.map(({ name }) => name));
+  const distinct = source.primaryKey?.every((column) => carried.has(column)) ? '' : 'DISTINCT ';
+  return `SELECT jsonb_agg(${distinct}${imageExpression('r', source.linkColumns)}) INTO images
+FROM ${event === 'insert' ? 'new_rows' : 'old_rows'} AS r;`;
+}
+
+/**
+ * Old and new row of one primary key are compared by their stored bytes: '1.0'::jsonb equals '1.00'::jsonb, and yet the
+ * document changes (R16). The casts keep the parser from comparing column by column. A row without a partner, because
+ * the update changed its key, always counts.
+ */
+function pairedUpdate(source: CapturedSource, primaryKey: readonly string[]): string {
+  const same = primaryKey.map((column) => `n.${quoteIdentifier(column)} = o.${quoteIdentifier(column)}`);
+  const first = quoteIdentifier(primaryKey[0]!);
+  return `SELECT jsonb_agg(DISTINCT image.value) INTO images
+FROM old_rows AS o
+FULL JOIN new_rows AS n ON ${same.join(' AND ')}
+CROSS JOIN LATERAL (
+  VALUES
+    (CASE WHEN o.${first} IS NOT NULL THEN ${imageExpression('o', source.linkColumns)} END),
+    (CASE WHEN n.${first} IS NOT NULL THEN ${imageExpression('n', source.linkColumns)} END)
+) AS image (value)
+WHERE (
+    o.${first} IS NULL OR n.${first} IS NULL
+    OR ${rowOf('o', source.referencedColumns)} *<> ${rowOf('n', source.referencedColumns)}
+  )
+  AND image.value IS NOT NULL;`;
+}
+
+/**
+ * Without a key to pair by, the difference of two bags: each distinct row as often as one side has it more than the other
+ * (R17: of two equal rows, one that changes is a change). Compared as text.
+ */
+function unpairedUpdate(source: CapturedSource): string {
+  const side = (alias: string) =>
+    `SELECT ${imageExpression(alias, source.linkColumns)} AS image, ${rowOf(alias, source.referencedColumns, 'text')} AS content`;
+  return `WITH before AS (
+  ${side('o')} FROM old_rows AS o
+), after AS (
+  ${side('n')} FROM new_rows AS n
+)
+SELECT jsonb_agg(DISTINCT d.image) INTO images
+FROM (
+  (TABLE before EXCEPT ALL TABLE after)
+  UNION ALL
+  (TABLE after EXCEPT ALL TABLE before)
+) AS d;`;
+}
+
+export function rowOf(alias: string, columns: readonly string[], type: 'record' | 'text' = 'record'): string {
+  return `ROW(${columns.map((column) => `${alias}.${quoteIdentifier(column)}`).join(', ')})::${type}`;
+}
+
+/**
+ * To the proxy where it holds the transaction, else to the queue. Queued too: what is too long for a notice, and what
+ * could not be converted to the client's encoding, which would be an error in the user's statement.
+ */
+function deliver({ noticeBytes }: CaptureOptions): string {
+  return `IF current_setting('tviews.claim', true) = 'on' AND tviews.is_claimed() THEN
+  IF octet_length(change::text) <= ${noticeBytes} AND pg_client_encoding() = getdatabaseencoding() THEN
+    RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
+    RETURN NULL;
+  END IF;
+  RAISE INFO USING ERRCODE = 'TV001', MESSAGE = ${quoteLiteral('{"queued": true}')};
+END IF;
+INSERT INTO tviews.queue (change) VALUES (change);`;
+}

@@ -1,0 +1,109 @@
+/** Takes a tview away, with its table, its view and whatever was generated for it alone. */
+import type { DropTview } from '../definition/plan.ts';
+import { SqlState, TviewsError } from '../errors/errors.ts';
+import { compareFunctionName } from './compare-function.ts';
+import type { SqlExecutor } from './executor.ts';
+import { ticketName } from './flush-function.ts';
+import { generateCapture, generateFlush, generateRefresh } from './generate.ts';
+import { quoteIdentifier, quoteQualified } from './identifier.ts';
+import { refreshFunctionName } from './refresh-function.ts';
+import {
+  applyLock,
+  findTview,
+  loadRegistry,
+  type RegisteredTview,
+  type Registry,
+  readersOf,
+  tablesBelow,
+} from './registry.ts';
+import { requireTransaction, withSettings } from './session.ts';
+
+/** Runs in the caller's transaction. */
+export async function dropTview(
+  executor: SqlExecutor,
+  statement: DropTview,
+): Promise<{ action: 'dropped' | 'skipped' }> {
+  await requireTransaction(executor, 'DROP TVIEW');
+  let registry = await loadRegistry(executor);
+  await executor.query('SELECT pg_catalog.pg_advisory_xact_lock($1, $2)', [
+    registry.settings.lockSpace,
+    applyLock,
+  ]);
+  registry = await loadRegistry(executor);
+  const tview = await findTview(executor, registry, statement);
+  if (tview === undefined) {
+    if (statement.ifExists) return { action: 'skipped' };
+    const shown = statement.schema === null ? statement.name : `${statement.schema}.${statement.name}`;
+    throw new TviewsError(SqlState.undefinedObject, `tview "${shown}" does not exist`);
+  }
+  refuseWhileRead(registry, tview, 'drop');
+  await dropRegistered(executor, registry, tview);
+  return { action: 'dropped' };
+}
+
+export function refuseWhileRead(registry: Registry, tview: RegisteredTview, verb: 'drop' | 'replace'): void {
+  const readers = readersOf(registry, tview);
+  if (readers.length === 0) return;
+  throw new TviewsError(
+    SqlState.dependentObjectsStillExist,
+    `cannot ${verb} tview ${tview.schema}.${tview.name} because other tviews read it`,
+    {
+      detail: readers.map(({ schema, name }) => `tview ${schema}.${name} reads it`).join('\n'),
+      hint: 'Drop those first.',
+    },
+  );
+}
+
+/** For a tview nobody reads. Gives the registry without it. */
+export async function dropRegistered(
+  executor: SqlExecutor,
+  registry: Registry,
+  tview: RegisteredTview,
+  options: { cascade?: boolean } = {},
+): Promise<Registry> {
+  const tviews = registry.tviews.filter(({ id }) => id !== tview.id);
+  const remaining: Registry = {
+    ...registry,
+    tviews,
+    sources: registry.sources.filter(({ id }) => tviews.some(({ sourceIds }) => sourceIds.includes(id))),
+  };
+  const orphaned = registry.sources.filter((source) => !remaining.sources.includes(source));
+  const behaviour = options.cascade ? 'CASCADE' : 'RESTRICT';
+  return await withSettings(executor, { search_path: '' }, async () => {
+    // Whoever has written a source and not flushed yet still calls the refresh function we drop: wait for them. The
+    // stronger lock at once where triggers will go: two readers that both want to go on to a stronger lock never get it.
+    for (const table of tablesBelow(registry, tview.plan)) {
+      const goes = orphaned.some(({ oid }) =>
+        tview.plan.sources.some(
+          (source) =>
+            source.oid === oid && source.table.schema === table.schema && source.table.name === table.name,
+        ),
+      );
+      await executor.query(
+        `LOCK TABLE ${quoteQualified(table)} IN ${goes ? 'ACCESS EXCLUSIVE' : 'SHARE ROW EXCLUSIVE'} MODE`,
+      );
+    }
+    await executor.query('DELETE FROM tviews.tview WHERE id = $1', [tview.id]);
+    await executor.query(
+      `DROP TABLE IF EXISTS ${quoteQualified(tview.plan.table)} ${behaviour};
+       DROP VIEW IF EXISTS ${quoteQualified(tview.plan.view)} ${behaviour}`,
+    );
+    for (const sourceId of tview.sourceIds) {
+      const source = registry.sources.find(({ id }) => id === sourceId);
+      // With the sources of before and the readers of after: a source that nobody reads loses its triggers.
+      await generateCapture(executor, { ...remaining, sources: registry.sources }, sourceId);
+      const below = remaining.tviews.find(({ oid }) => oid === source?.oid);
+      if (below !== undefined) await generateRefresh(executor, remaining, below);
+    }
+    await executor.query('DELETE FROM tviews.source WHERE id = ANY ($1)', [orphaned.map(({ id }) => id)]);
+    await generateFlush(executor, remaining);
+    const refresh = quoteIdentifier(refreshFunctionName(tview.plan.table.name, tview.id));
+    const compare = quoteIdentifier(compareFunctionName(tview.plan.table.name, tview.id));
+    await executor.query(
+      `DROP FUNCTION tviews.${refresh}(jsonb);
+       DROP FUNCTION tviews.${compare}(integer);
+       DROP SEQUENCE tviews.${ticketName(tview.id)}`,
+    );
+    return remaining;
+  });
+}

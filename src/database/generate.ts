@@ -1,0 +1,124 @@
+/** Puts the generated part of schema tviews in place: captures, refresh functions, flush. Runs in the caller's transaction. */
+
+import type { QualifiedName } from '../definition/plan.ts';
+import {
+  captureEvents,
+  captureFunction,
+  captureFunctionName,
+  captureTrigger,
+  captureTriggerName,
+} from './capture.ts';
+import { compareFunction } from './compare-function.ts';
+import type { SqlExecutor } from './executor.ts';
+import { sqlFile } from './files.ts';
+import { flushFunction } from './flush-function.ts';
+import { quoteIdentifier, quoteQualified } from './identifier.ts';
+import { refreshFunction } from './refresh-function.ts';
+import {
+  capturedSource,
+  flushedTviews,
+  type RegisteredTview,
+  type Registry,
+  refreshedTview,
+} from './registry.ts';
+
+const familySql = sqlFile('family.sql');
+const privilegesSql = sqlFile('privileges.sql');
+
+export async function familyOf(executor: SqlExecutor, oid: number): Promise<QualifiedName[]> {
+  return await executor.query<{ schema: string; name: string }>(familySql(), [oid]);
+}
+
+/** The triggers and functions of one source; taken away where no tview reads it any more. */
+export async function generateCapture(
+  executor: SqlExecutor,
+  registry: Registry,
+  sourceId: number,
+): Promise<void> {
+  const registered = registry.sources.find(({ id }) => id === sourceId);
+  if (registered === undefined) return;
+  const captured = capturedSource(registry, sourceId);
+  if (captured !== undefined) {
+    await executor.query('UPDATE tviews.source SET link_columns = $2::text::jsonb WHERE id = $1', [
+      sourceId,
+      JSON.stringify(captured.linkColumns),
+    ]);
+  }
+  if (registered.kind === 'tview') return;
+  const family = await familyOf(executor, registered.oid);
+  const statements: string[] = [];
+  for (const event of captureEvents) {
+    if (captured === undefined) {
+      for (const table of family) {
+        statements.push(`DROP TRIGGER IF EXISTS ${captureTriggerName(event)} ON ${quoteQualified(table)};`);
+      }
+      statements.push(
+        `DROP FUNCTION IF EXISTS tviews.${quoteIdentifier(captureFunctionName(sourceId, event))}();`,
+      );
+    } else {
+      statements.push(captureFunction(captured, event, registry.settings));
+      for (const table of family) statements.push(captureTrigger(quoteQualified(table), sourceId, event));
+    }
+  }
+  await run(executor, statements);
+}
+
+export async function generateRefresh(
+  executor: SqlExecutor,
+  registry: Registry,
+  tview: RegisteredTview,
+): Promise<void> {
+  const refreshed = refreshedTview(registry, tview);
+  await run(executor, [refreshFunction(refreshed, registry.settings), compareFunction(refreshed)]);
+}
+
+/** Last of all: it calls the refresh functions. Replaced, never dropped: its oid is known to proxies. */
+export async function generateFlush(executor: SqlExecutor, registry: Registry): Promise<void> {
+  await run(executor, [
+    flushFunction(flushedTviews(registry), registry.settings),
+    adoptOrphans,
+    privilegesSql(),
+  ]);
+}
+
+export async function generateEverything(executor: SqlExecutor, registry: Registry): Promise<void> {
+  for (const { id } of registry.sources) await generateCapture(executor, registry, id);
+  for (const tview of registry.tviews) await generateRefresh(executor, registry, tview);
+  await generateFlush(executor, registry);
+}
+
+/**
+ * What works on our own tables belongs to the schema's owner, whoever applied. Refresh and compare functions do not: they
+ * read the applier's view and write the applier's table.
+ */
+const adoptOrphans = `DO $$
+DECLARE
+  command text;
+BEGIN
+  FOR command IN
+    SELECT pg_catalog.format('ALTER FUNCTION %s OWNER TO %s', p.oid::pg_catalog.regprocedure, n.nspowner::pg_catalog.regrole)
+    FROM pg_catalog.pg_proc AS p
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace AND n.nspname = 'tviews'
+    WHERE p.proowner <> n.nspowner AND p.proname !~ '^(refresh|compare)_'
+    UNION ALL
+    SELECT pg_catalog.format(
+      'ALTER %s %s OWNER TO %s',
+      CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::pg_catalog.regclass, n.nspowner::pg_catalog.regrole
+    )
+    FROM pg_catalog.pg_class AS c
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = 'tviews'
+    WHERE c.relowner <> n.nspowner AND c.relkind IN ('r', 'S')
+      -- The sequence of an identity column goes with its table.
+      AND NOT EXISTS (
+        SELECT FROM pg_catalog.pg_depend AS d
+        WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'i'
+      )
+  LOOP
+    EXECUTE command;
+  END LOOP;
+END
+$$;`;
+
+async function run(executor: SqlExecutor, statements: readonly string[]): Promise<void> {
+  if (statements.length > 0) await executor.query(statements.join('\n'));
+}

@@ -1,0 +1,57 @@
+/**
+ * Images: what a change carries of a row, the link columns as one JSON object. They must come back exactly: a link value
+ * that changes on the way derives a wrong key, and a wrong key is a stale tview.
+ */
+import type { Column } from '../definition/plan.ts';
+import { quoteIdentifier, quoteLiteral } from './identifier.ts';
+import { outputSettings, searchPath } from './settings.ts';
+
+/**
+ * Types whose JSON form is exact, whatever the settings, and distinct for distinct values: everything else travels as
+ * text. Not numeric: JSON compares 1.0 and 1.00 as equal, and DISTINCT would drop one. Not jsonb: its null would come back
+ * as NULL. Timestamps are written with their offset; reading it back gives the same instant.
+ */
+const asJson =
+  /^(smallint|integer|bigint|oid|boolean|text|name|uuid|date|character varying(\(\d+\))?|timestamp(\(\d\))? with(out)? time zone)$/;
+
+/** Types that travel as text which no setting changes, or not in a way that matters to who reads it. */
+const plainText =
+  /^(numeric(\(\d+(,-?\d+)?\))?|character(\(\d+\))?|"char"|bytea|jsonb?|inet|cidr|macaddr8?|bit( varying)?(\(\d+\))?)$/;
+
+/** Arguments one function call can have; each column takes two. */
+const columnsPerCall = 50;
+
+export function imageExpression(alias: string, columns: readonly Column[]): string {
+  const pairs = columns.map(({ name, type }) => {
+    const value = `${alias}.${quoteIdentifier(name)}`;
+    return `${quoteLiteral(name)}, ${asJson.test(type) ? value : `${value}::text`}`;
+  });
+  const calls: string[] = [];
+  for (let i = 0; i < pairs.length; i += columnsPerCall) {
+    calls.push(`jsonb_build_object(${pairs.slice(i, i + columnsPerCall).join(', ')})`);
+  }
+  return calls.join(' || ');
+}
+
+/** A SELECT that reads a JSON array of images back as the relation `changed` of a key query. */
+export function imagesRelation(json: string, columns: readonly Column[]): string {
+  const declared = columns.map(({ name, type, collation }) => {
+    const collate = collation === null ? '' : ` COLLATE ${collation}`;
+    return `${quoteIdentifier(name)} ${asJson.test(type) ? `${type}${collate}` : 'text'}`;
+  });
+  const output = columns.map(({ name, type, collation }) => {
+    const value = `image.${quoteIdentifier(name)}`;
+    if (asJson.test(type)) return value;
+    const collate = collation === null ? '' : ` COLLATE ${collation}`;
+    return `(${value}::${type}${collate}) AS ${quoteIdentifier(name)}`;
+  });
+  return `SELECT ${output.join(', ')}\nFROM jsonb_to_recordset(${json}) AS image (${declared.join(', ')})`;
+}
+
+/** The settings a capture function needs for these columns. Each costs time in every statement, so only what matters. */
+export function captureSettings(columns: readonly Column[], comparesText: boolean): Record<string, string> {
+  const exact = columns.every(({ type }) => asJson.test(type) || plainText.test(type));
+  if (!exact) return { search_path: searchPath, ...outputSettings };
+  // The text of a float without enough digits hides a difference.
+  return comparesText ? { search_path: searchPath, extra_float_digits: '1' } : { search_path: searchPath };
+}

@@ -1,0 +1,149 @@
+/** Reads the registry: for people (list, status) and for the proxy. */
+import type { Advice } from '../definition/plan.ts';
+import type { SqlExecutor } from './executor.ts';
+import { readMigrations, sqlFile } from './files.ts';
+import { requireInstalled } from './registry.ts';
+
+const listSql = sqlFile('list.sql');
+const blindSql = sqlFile('blind-sources.sql');
+const proxyRegistrySql = sqlFile('proxy-registry.sql');
+
+export interface NamedObject {
+  readonly id: number;
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+}
+
+export interface ListedTview {
+  readonly id: number;
+  readonly schema: string;
+  readonly name: string;
+  readonly key: readonly string[];
+  readonly definition: string;
+  readonly createdAt: Date;
+  readonly changedAt: Date;
+  /** As the planner has it; null where nobody has counted yet. */
+  readonly estimatedRows: number | null;
+  /** With indexes and long values. */
+  readonly bytes: number;
+  readonly sources: readonly {
+    readonly id: number;
+    readonly kind: 'table' | 'tview';
+    readonly schema: string;
+    readonly name: string;
+  }[];
+  readonly advice: readonly Advice[];
+}
+
+export async function listTviews(executor: SqlExecutor): Promise<ListedTview[]> {
+  await requireInstalled(executor);
+  const rows = await executor.query<{
+    id: number;
+    schema: string;
+    name: string;
+    key: string[];
+    definition: string;
+    created_at: Date;
+    changed_at: Date;
+    estimated_rows: string;
+    bytes: string;
+    sources: ListedTview['sources'] | null;
+    advice: Advice[];
+  }>(listSql());
+  return rows.map((row) => ({
+    id: row.id,
+    schema: row.schema,
+    name: row.name,
+    key: row.key,
+    definition: row.definition,
+    createdAt: row.created_at,
+    changedAt: row.changed_at,
+    estimatedRows: Number(row.estimated_rows) < 0 ? null : Number(row.estimated_rows),
+    bytes: Number(row.bytes),
+    sources: row.sources ?? [],
+    advice: row.advice,
+  }));
+}
+
+export interface Status {
+  readonly installed: boolean;
+  /** Numbers of migrations this program has and the database has not run: `tviews init` is due. */
+  readonly pendingMigrations: readonly number[];
+  readonly tviews: number;
+  readonly sources: number;
+  /** Changes in the queue that the asking session can see: always 0, unless it owes them itself. */
+  readonly queued: number;
+  /** Tables whose writes go unseen, with the kinds of statement: every tview that reads them may be stale. */
+  readonly blindTables: readonly {
+    readonly schema: string;
+    readonly name: string;
+    readonly events: readonly string[];
+  }[];
+}
+
+export async function status(executor: SqlExecutor): Promise<Status> {
+  const migrations = readMigrations().map(({ number }) => number);
+  const [exists] = await executor.query<{ installed: boolean }>(
+    `SELECT pg_catalog.to_regclass('tviews.migration') IS NOT NULL AS installed`,
+  );
+  if (!exists!.installed) {
+    return {
+      installed: false,
+      pendingMigrations: migrations,
+      tviews: 0,
+      sources: 0,
+      queued: 0,
+      blindTables: [],
+    };
+  }
+  const [row] = await executor.query<{ done: number[]; tviews: string; sources: string; queued: string }>(
+    `SELECT
+       ARRAY(SELECT m.number FROM tviews.migration AS m) AS done,
+       (SELECT pg_catalog.count(*) FROM tviews.tview) AS tviews,
+       (SELECT pg_catalog.count(*) FROM tviews.source) AS sources,
+       (SELECT pg_catalog.count(*) FROM tviews.queue) AS queued`,
+  );
+  return {
+    installed: true,
+    pendingMigrations: migrations.filter((number) => !row!.done.includes(number)),
+    tviews: Number(row!.tviews),
+    sources: Number(row!.sources),
+    queued: Number(row!.queued),
+    blindTables: await executor.query<Status['blindTables'][number]>(blindSql()),
+  };
+}
+
+/** What the proxy knows of a database. */
+export interface ProxyRegistry {
+  readonly sources: readonly (NamedObject & { readonly kind: 'table' | 'tview' })[];
+  readonly tviews: readonly NamedObject[];
+  /** Views that read tviews, directly or through other views, with the ids of those tviews. */
+  readonly views: readonly {
+    readonly oid: number;
+    readonly schema: string;
+    readonly name: string;
+    readonly tviews: readonly number[];
+  }[];
+  readonly secret: Buffer;
+  /** Oids for the FunctionCall message; they stay the same while the schema is installed. */
+  readonly functions: { readonly claim: number; readonly flush: number };
+}
+
+/** Only for the owner of schema tviews, who alone may read the secret. Null where tviews is not installed. */
+export async function readRegistry(executor: SqlExecutor): Promise<ProxyRegistry | null> {
+  const [exists] = await executor.query<{ installed: boolean }>(
+    `SELECT pg_catalog.to_regclass('tviews.migration') IS NOT NULL AS installed`,
+  );
+  if (!exists!.installed) return null;
+  const [row] = await executor.query<{
+    sources: ProxyRegistry['sources'];
+    tviews: ProxyRegistry['tviews'];
+    views: ProxyRegistry['views'];
+    secret: Buffer;
+    claim: string;
+    flush: string;
+  }>(proxyRegistrySql());
+  const { sources, tviews, views, secret, claim, flush } = row!;
+  return { sources, tviews, views, secret, functions: { claim: Number(claim), flush: Number(flush) } };
+}

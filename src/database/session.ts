@@ -1,0 +1,66 @@
+/** The caller's transaction and settings, while we work in them: what we need of it, and how we leave it as it was. */
+import { SqlState, TviewsError } from '../errors/errors.ts';
+import type { SqlExecutor } from './executor.ts';
+
+/** Runs work under settings local to the transaction, and puts back what was. After an error the transaction is over anyway. */
+export async function withSettings<T>(
+  executor: SqlExecutor,
+  settings: Readonly<Record<string, string>>,
+  work: () => Promise<T>,
+): Promise<T> {
+  const names = Object.keys(settings);
+  const before = await executor.query<{ name: string; value: string }>(
+    `SELECT n.name, pg_catalog.current_setting(n.name) AS value FROM pg_catalog.unnest($1::text[]) AS n (name)`,
+    [names],
+  );
+  await setLocally(executor, Object.entries(settings));
+  const result = await work();
+  await setLocally(
+    executor,
+    before.map(({ name, value }) => [name, value]),
+  );
+  return result;
+}
+
+async function setLocally(
+  executor: SqlExecutor,
+  settings: readonly (readonly [string, string])[],
+): Promise<void> {
+  await executor.query(
+    `SELECT pg_catalog.set_config(n.name, n.value, true)
+     FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS n (name, value)`,
+    [settings.map(([name]) => name), settings.map(([, value]) => value)],
+  );
+}
+
+/**
+ * Installing reads the sources in a statement that must see everything committed before its locks were granted: a
+ * transaction, so that the locks last, and READ COMMITTED, so that the snapshot is younger than they are.
+ */
+export async function requireTransaction(executor: SqlExecutor, command: string): Promise<void> {
+  await executor.query(`SELECT pg_catalog.set_config('tviews.in_transaction', 'on', true)`);
+  const [row] = await executor.query<{ inside: boolean; isolation: string }>(
+    `SELECT pg_catalog.current_setting('tviews.in_transaction', true) = 'on' AS inside,
+       pg_catalog.current_setting('transaction_isolation') AS isolation`,
+  );
+  if (row?.inside !== true) {
+    throw new TviewsError('25P01', `${command} must run inside a transaction`);
+  }
+  if (row.isolation === 'repeatable read' || row.isolation === 'serializable') {
+    throw new TviewsError(
+      SqlState.featureNotSupported,
+      `${command} cannot run under ${row.isolation.toUpperCase()}`,
+      {
+        detail:
+          'The snapshot of the transaction may be older than what writers have committed by the time they are locked out.',
+        hint: 'Use a READ COMMITTED transaction.',
+      },
+    );
+  }
+}
+
+/** The SQLSTATE of an error of the server's or ours. */
+export function sqlStateOf(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
