@@ -1,5 +1,5 @@
 -- The demo's shop: five ordinary tables, as an application would have them. Nothing in here knows of tviews.
--- The definitions beside this file (tv_*.sql) make read models of them.
+-- The definitions in tviews/ make read models of them.
 
 CREATE SCHEMA IF NOT EXISTS shop;
 

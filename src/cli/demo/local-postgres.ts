@@ -104,8 +104,8 @@ export async function freePort(): Promise<number> {
   });
 }
 
-/** postmaster.pid is left behind by a crash, so what counts is whether its process lives. */
-function refuseRunning(dataDirectory: string): void {
+/** Throws when a server runs in the directory. postmaster.pid survives a crash: what counts is whether its process lives. */
+export function refuseRunning(dataDirectory: string): void {
   const [pid] = postmasterLines(dataDirectory);
   if (pid === undefined || !/^\d+$/.test(pid) || !isAlive(Number(pid))) return;
   throw new TviewsError(

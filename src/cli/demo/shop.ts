@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import type { SqlExecutor } from '../../database/executor.ts';
 import { packageRoot } from '../package.ts';
 
-/** The definitions, as a folder for `tviews apply`, lie beside the tables. */
-export const shopFolder: string = join(packageRoot, 'config', 'shop');
+const shopFolder: string = join(packageRoot, 'config', 'shop');
+
+/** The folder of definitions, for `tviews apply`. */
+export const shopDefinitions: string = join(shopFolder, 'tviews');
 
 /** In the order in which they have to be applied. */
 export const shopTviews = ['tv_category', 'tv_product', 'tv_supplier', 'tv_supply'] as const;
@@ -35,5 +37,5 @@ export async function fillShop(executor: SqlExecutor, scale: ShopScale): Promise
 
 /** SQL of one definition file, a CREATE TVIEW statement. */
 export function shopDefinition(name: (typeof shopTviews)[number]): string {
-  return readFileSync(join(shopFolder, `${name}.sql`), 'utf8');
+  return readFileSync(join(shopDefinitions, `${name}.sql`), 'utf8');
 }

@@ -1,0 +1,128 @@
+/** Reads files of definitions and applies them: all of them are read first, so that a typing error changes nothing. */
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { applyInTransaction } from '../database/apply.ts';
+import { dropTview } from '../database/drop.ts';
+import type { SqlExecutor } from '../database/executor.ts';
+import { inTransaction } from '../database/migrate.ts';
+import type { Advice, Located, TviewStatement } from '../definition/plan.ts';
+import { parseTviewStatements, placeOf } from '../definition/statement.ts';
+import { SqlState, TviewsError } from '../errors/errors.ts';
+import { ErrorInFile } from './terminal.ts';
+
+export interface DefinitionFile {
+  readonly file: string;
+  readonly text: string;
+  readonly statements: readonly Located<TviewStatement>[];
+}
+
+export interface Applied {
+  readonly file: string;
+  readonly line: number;
+  readonly tview: string;
+  readonly action: 'created' | 'unchanged' | 'replaced' | 'skipped' | 'dropped';
+  /** Rows filled in. */
+  readonly rows: number;
+  readonly advice: readonly Advice[];
+}
+
+export interface ApplyOptions {
+  /** For `-`. */
+  readonly readStdin?: () => Promise<string>;
+  /** Before each statement. */
+  readonly step?: (name: string) => void;
+}
+
+/** The statements of the files, folders (their .sql files in name order) and `-`. */
+export async function readDefinitions(
+  paths: readonly string[],
+  readStdin?: () => Promise<string>,
+): Promise<DefinitionFile[]> {
+  const files: DefinitionFile[] = [];
+  for (const path of paths) {
+    for (const file of path === '-' ? ['-'] : filesOf(path)) {
+      const text = file === '-' ? ((await readStdin?.()) ?? '') : readText(file);
+      const name = file === '-' ? 'stdin' : file;
+      try {
+        files.push({ file: name, text, statements: await parseTviewStatements(text) });
+      } catch (error) {
+        throw inFile(name, text, 0, error);
+      }
+    }
+  }
+  return files;
+}
+
+/** One transaction per statement: what was applied before an error stays, and applying again is harmless. */
+export async function applyPaths(
+  executor: SqlExecutor,
+  paths: readonly string[],
+  options: ApplyOptions = {},
+): Promise<Applied[]> {
+  return applyDefinitions(executor, await readDefinitions(paths, options.readStdin), options);
+}
+
+export async function applyDefinitions(
+  executor: SqlExecutor,
+  files: readonly DefinitionFile[],
+  options: ApplyOptions = {},
+): Promise<Applied[]> {
+  const applied: Applied[] = [];
+  for (const { file, text, statements } of files) {
+    for (const { statement, offset, line } of statements) {
+      const tview = statement.schema === null ? statement.name : `${statement.schema}.${statement.name}`;
+      options.step?.(tview);
+      try {
+        applied.push({ file, line, tview, ...(await applyOne(executor, statement)) });
+      } catch (error) {
+        throw inFile(file, text, offset, error);
+      }
+    }
+  }
+  return applied;
+}
+
+async function applyOne(
+  executor: SqlExecutor,
+  statement: TviewStatement,
+): Promise<Pick<Applied, 'action' | 'rows' | 'advice'>> {
+  if (statement.kind === 'create') return applyInTransaction(executor, statement);
+  const { action } = await inTransaction(executor, () => dropTview(executor, statement));
+  return { action, rows: 0, advice: [] };
+}
+
+function filesOf(path: string): string[] {
+  try {
+    if (!statSync(path).isDirectory()) return [path];
+    const files = readdirSync(path)
+      .filter((name) => name.endsWith('.sql'))
+      .sort()
+      .map((name) => join(path, name));
+    if (files.length > 0) return files;
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+  throw new TviewsError(SqlState.undefinedObject, `folder "${path}" has no .sql files`);
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw unreadable(file, error);
+  }
+}
+
+function unreadable(path: string, error: unknown): TviewsError {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const reason =
+    code === 'ENOENT' ? 'no such file or folder' : code === 'EACCES' ? 'permission denied' : message;
+  return new TviewsError(SqlState.undefinedObject, `could not read "${path}": ${reason}`, { cause: error });
+}
+
+/** `file:line:column`, of the error's position where it has one, else of the statement. */
+function inFile(file: string, text: string, offset: number, error: unknown): ErrorInFile {
+  const { position } = error as { position?: unknown };
+  const { line, column } = placeOf(text, typeof position === 'number' ? position : offset + 1);
+  return new ErrorInFile(`${file}:${line}:${column}`, error);
+}

@@ -1,0 +1,34 @@
+/** `tviews apply PATH…`: installs and changes definitions from files. */
+import type { Command } from 'commander';
+import { applyDefinitions, readDefinitions } from '../apply-files.ts';
+import { onDatabase } from '../database-command.ts';
+import { plural, type Surroundings } from '../terminal.ts';
+
+export function addApply(program: Command, surroundings: Surroundings): void {
+  onDatabase(
+    program
+      .command('apply')
+      .description(
+        'install or change definitions: CREATE TVIEW and DROP TVIEW statements; what is unchanged stays',
+      )
+      .argument('<path...>', 'files, folders (their .sql files, in name order), or - for standard input'),
+    surroundings,
+    async (connection, paths, _, reporter) => {
+      const files = await readDefinitions(paths, surroundings.readStdin);
+      const total = files.reduce((sum, { statements }) => sum + statements.length, 0);
+      const progress = reporter.progress('Applying', total);
+      try {
+        const applied = await applyDefinitions(connection, files, { step: (name) => progress.step(name) });
+        return {
+          data: { applied },
+          lines: applied.flatMap(({ tview, action, rows, advice }) => [
+            `${tview}: ${action}${action === 'created' || action === 'replaced' ? `, ${plural(rows, 'row')}` : ''}`,
+            ...advice.flatMap(({ message, hint }) => [`  ${message}`, `  HINT: ${hint}`]),
+          ]),
+        };
+      } finally {
+        progress.done();
+      }
+    },
+  );
+}

@@ -1,0 +1,193 @@
+/**
+ * What every command does the same way: results for people or as JSON, errors as one sentence with detail and hint,
+ * progress as a bar on a terminal and as lines elsewhere, and the exit code.
+ */
+import { SingleBar } from 'cli-progress';
+import { ConfigError, printPlace } from '../config/problem.ts';
+import { TviewsError } from '../errors/errors.ts';
+
+/** 0: ok. 1: something is wrong, or could not be done. 2: the command itself was wrong. */
+export type ExitCode = 0 | 1 | 2;
+
+/** A stream of text, as much of it as the commands need. */
+export interface TextStream {
+  readonly isTTY?: boolean | undefined;
+  write(text: string): unknown;
+}
+
+/** The world around a command: the process' own, or a test's. */
+export interface Surroundings {
+  readonly stdout: TextStream;
+  readonly stderr: TextStream;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** All of standard input. */
+  readonly readStdin: () => Promise<string>;
+  setExitCode(code: ExitCode): void;
+}
+
+export const processSurroundings: Surroundings = {
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  readStdin: async () => {
+    process.stdin.setEncoding('utf8');
+    let text = '';
+    for await (const chunk of process.stdin) text += chunk;
+    return text;
+  },
+  setExitCode: (code) => {
+    process.exitCode = code;
+  },
+};
+
+/** A command that was called wrongly: exit code 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+  readonly hint: string | undefined;
+  constructor(message: string, hint?: string) {
+    super(message);
+    this.hint = hint;
+  }
+}
+
+/** An error with the place in a file it belongs to: `shop.sql:3:14`. */
+export class ErrorInFile extends Error {
+  override readonly name = 'ErrorInFile';
+  readonly place: string;
+  constructor(place: string, cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    this.place = place;
+  }
+}
+
+/** The outcome of a command: `data` with --json, `lines` for people; `ok: false` makes the exit code 1. */
+export interface Outcome {
+  readonly data: unknown;
+  readonly lines: readonly string[];
+  readonly ok?: boolean;
+}
+
+/** Steps of long work. */
+export interface Progress {
+  /** One of the steps begins. */
+  step(label: string): void;
+  done(): void;
+}
+
+export interface Reporter {
+  /** A line beside the result, for people: to standard error, so that results can be piped. */
+  note(line: string): void;
+  progress(title: string, total: number): Progress;
+}
+
+/** Runs a command's work, prints its outcome or its error, and sets the exit code. Never rejects. */
+export async function runCommand(
+  surroundings: Surroundings,
+  json: boolean,
+  work: (reporter: Reporter) => Promise<Outcome>,
+): Promise<void> {
+  try {
+    const { data, lines, ok } = await work(reporterTo(surroundings.stderr));
+    if (json) surroundings.stdout.write(`${JSON.stringify(data, null, 2)}\n`);
+    else if (lines.length > 0) surroundings.stdout.write(`${lines.join('\n')}\n`);
+    surroundings.setExitCode(ok === false ? 1 : 0);
+  } catch (error) {
+    if (json) surroundings.stdout.write(`${JSON.stringify({ error: describeError(error) }, null, 2)}\n`);
+    else surroundings.stderr.write(printError(error));
+    surroundings.setExitCode(error instanceof UsageError ? 2 : 1);
+  }
+}
+
+interface DescribedError {
+  readonly place?: string | undefined;
+  readonly code?: string | undefined;
+  readonly message: string;
+  readonly detail?: string | undefined;
+  readonly hint?: string | undefined;
+}
+
+export function describeError(error: unknown): DescribedError {
+  if (error instanceof ErrorInFile) return { ...describeError(error.cause), place: error.place };
+  if (!(error instanceof Error)) return { message: String(error) };
+  // TviewsError and the server's errors (node-postgres) have the same fields.
+  const { code, detail, hint } = error as Error & Readonly<Record<string, unknown>>;
+  const text = (value: unknown): string | undefined =>
+    typeof value === 'string' && value !== '' ? value : undefined;
+  return { code: text(code), message: error.message, detail: text(detail), hint: text(hint) };
+}
+
+/** As psql prints errors: the sentence, then DETAIL and HINT. A bug of ours shows its stack. */
+export function printError(error: unknown): string {
+  const { place, message, detail, hint } = describeError(error);
+  const lines = [`${place === undefined ? 'error' : place}: ${message}`];
+  if (error instanceof ConfigError) {
+    // The message is the first problem's; the others follow, each with its place.
+    for (const problem of error.problems.slice(1))
+      lines.push(`${printPlace(problem.place)}: ${problem.message}`);
+  } else if (detail !== undefined) lines.push(`DETAIL: ${detail}`);
+  if (hint !== undefined) lines.push(`HINT: ${hint}`);
+  if (isBug(error)) lines.push(String((error as Error).stack));
+  return `${lines.join('\n')}\n`;
+}
+
+function isBug(error: unknown): boolean {
+  const inner = error instanceof ErrorInFile ? error.cause : error;
+  if (inner instanceof TviewsError || inner instanceof UsageError) return false;
+  return inner instanceof Error && (inner as NodeJS.ErrnoException).code === undefined;
+}
+
+function reporterTo(stderr: TextStream): Reporter {
+  const note = (line: string): void => {
+    stderr.write(`${line}\n`);
+  };
+  return {
+    note,
+    progress: (title, total) => {
+      if (stderr.isTTY === true && stderr instanceof Object && 'columns' in stderr) {
+        const bar = new SingleBar({
+          format: `${title} {bar} {value}/{total} {step}`,
+          stream: stderr as unknown as NodeJS.WritableStream,
+          hideCursor: true,
+          clearOnComplete: true,
+        });
+        bar.start(total, 0, { step: '' });
+        let begun = 0;
+        return {
+          step: (label) => bar.update(begun++, { step: label }),
+          done: () => {
+            bar.update(total);
+            bar.stop();
+          },
+        };
+      }
+      let begun = 0;
+      return {
+        step: (label) => {
+          begun += 1;
+          note(`${title} ${begun}/${total}: ${label}`);
+        },
+        done: () => undefined,
+      };
+    },
+  };
+}
+
+/** Columns aligned as psql does without borders; numbers to the right. */
+export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string[] {
+  const widths = head.map((name, column) =>
+    Math.max(name.length, ...rows.map((row) => String(row[column] ?? '').length)),
+  );
+  const line = (cells: readonly (string | number)[]): string =>
+    cells
+      .map((cell, column) =>
+        typeof cell === 'number' ? String(cell).padStart(widths[column]!) : cell.padEnd(widths[column]!),
+      )
+      .join('  ')
+      .trimEnd();
+  return [line(head), ...rows.map(line)];
+}
+
+/** `1 row`, `2 rows`. */
+export function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}
