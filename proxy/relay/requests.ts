@@ -12,7 +12,18 @@ import type { Statement } from '../statements/store.ts';
 export type FlushTrigger = 'commit' | 'read' | 'opaque' | 'late';
 
 /** What was asked. The first three are answered by a ReadyForQuery. */
-export const Kind = { Query: 0, FunctionCall: 1, Sync: 2, Parse: 3, Bind: 4, Describe: 5, Execute: 6, Close: 7 } as const;
+export const Kind = {
+  Query: 0,
+  FunctionCall: 1,
+  Sync: 2,
+  Parse: 3,
+  Bind: 4,
+  Describe: 5,
+  Execute: 6,
+  Close: 7,
+  /** CopyDone or CopyFail: has no answer; marks up to where a server in copy-in mode ignores Syncs. */
+  CopyEnd: 8,
+} as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
 export const Action = {
@@ -87,17 +98,21 @@ export class RequestQueue {
     const kind = this.#kinds[this.#head] as Kind;
     if (this.#actions[this.#head] === Action.Forward && isRunning(kind)) this.running -= 1;
     this.#notes[this.#head] = null;
-    this.#head = (this.#head + 1) & (this.#kinds.length - 1);
-    this.#size -= 1;
+    do {
+      this.#head = (this.#head + 1) & (this.#kinds.length - 1);
+      this.#size -= 1;
+    } while (this.#size > 0 && this.#kinds[this.#head] === Kind.CopyEnd);
   }
 
-  /** Drops every Sync behind the head: a server that has entered copy-in mode reads and ignores them. */
-  dropSyncsBehindHead(): void {
+  /** Drops the Syncs behind the head, up to the end of the copy: a server in copy-in mode reads and ignores them. */
+  dropSyncsOfCopy(): void {
     const mask = this.#kinds.length - 1;
     let kept = 1;
+    let copying = true;
     for (let offset = 1; offset < this.#size; offset += 1) {
       const from = (this.#head + offset) & mask;
-      if (this.#kinds[from] === Kind.Sync) continue;
+      if (this.#kinds[from] === Kind.CopyEnd) copying = false;
+      if (copying && this.#kinds[from] === Kind.Sync) continue;
       const to = (this.#head + kept) & mask;
       this.#kinds[to] = this.#kinds[from]!;
       this.#actions[to] = this.#actions[from]!;

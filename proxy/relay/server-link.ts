@@ -266,7 +266,7 @@ export class ServerLink {
       case Backend.CopyInResponse:
       case 0x57: // CopyBothResponse
         this.copyIn = 'open';
-        this.queue.dropSyncsBehindHead();
+        this.queue.dropSyncsOfCopy();
         return !swallowed;
       case Backend.NotificationResponse:
         return this.owner !== null;

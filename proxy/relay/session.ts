@@ -389,6 +389,7 @@ export class Session implements LinkOwner {
       case Frontend.CopyDone:
       case Frontend.CopyFail:
         if (link.copyIn === 'open') link.copyIn = 'ending';
+        else if (link.queue.size > 0) link.queue.push(Kind.CopyEnd, Action.Forward, null);
         return true;
       default:
         this.#violation(`invalid frontend message type ${type}`);
