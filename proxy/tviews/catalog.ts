@@ -5,12 +5,11 @@
  */
 import pg from 'pg';
 import type { Logger } from 'pino';
-import { readRegistry, type Registry } from '../../src/database/registry.ts';
+import { type ProxyRegistry, readRegistry } from '../../src/database/list.ts';
 import type { SqlExecutor } from '../../src/database/executor.ts';
+import { registryChannel } from '../../src/database/generate.ts';
 import { functionCall } from '../wire/messages/requests.ts';
 
-/** Channel on which `apply` and `drop` tell that the registry changed. */
-export const REGISTRY_CHANNEL = 'tviews';
 const RETRY_MS = 2_000;
 
 export interface OwnerConnection {
@@ -70,7 +69,7 @@ export class Catalog {
     try {
       await client.connect();
       this.#client = client;
-      await client.query(`LISTEN ${REGISTRY_CHANNEL}`);
+      await client.query(`LISTEN ${registryChannel}`);
       await this.reload();
     } catch (error) {
       this.#client = null;
@@ -132,13 +131,13 @@ function executorOf(client: pg.Client): SqlExecutor {
   };
 }
 
-function snapshotOf(registry: Registry | null): CatalogSnapshot | null {
+function snapshotOf(registry: ProxyRegistry | null): CatalogSnapshot | null {
   if (registry === null) return null;
   return {
     sources: namesPattern(registry.sources.map((source) => source.name)),
-    tviews: namesPattern([...registry.tviews, ...registry.readers].map((tview) => tview.name)),
-    claimMessage: functionCall(registry.claimOid, [registry.secret]),
-    flushOid: registry.flushOid,
+    tviews: namesPattern([...registry.tviews, ...registry.views].map((relation) => relation.name)),
+    claimMessage: functionCall(registry.functions.claim, [registry.secret]),
+    flushOid: registry.functions.flush,
     tviewNames: new Map(registry.tviews.map((tview) => [tview.id, `${tview.schema}.${tview.name}`])),
   };
 }

@@ -22,6 +22,9 @@ import {
   refreshedTview,
 } from './registry.ts';
 
+/** Channel on which a change of the registry is told. */
+export const registryChannel = 'tviews';
+
 const familySql = sqlFile('family.sql');
 const privilegesSql = sqlFile('privileges.sql');
 
@@ -79,6 +82,8 @@ export async function generateFlush(executor: SqlExecutor, registry: Registry): 
     adoptOrphans,
     privilegesSql(),
   ]);
+  // Proxies hold a copy of the registry (proxy/tviews/catalog.ts); they read it again when this commits.
+  await executor.query(`SELECT pg_catalog.pg_notify('${registryChannel}', '')`);
 }
 
 export async function generateEverything(executor: SqlExecutor, registry: Registry): Promise<void> {
