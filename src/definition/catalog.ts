@@ -1,0 +1,273 @@
+/**
+ * What the catalog knows about everything a definition reads: the view itself, ordinary views below it, tables. Loaded
+ * up front in a few statements, so that resolving is a pure function of texts and these values.
+ */
+
+import type { SqlExecutor } from '../database/executor.ts';
+import { SqlState, TviewsError } from '../errors/errors.ts';
+import type { Column, QualifiedName } from './plan.ts';
+
+export interface CatalogColumn extends Column {
+  readonly number: number;
+  /** Type below domains. */
+  readonly baseType: number;
+  readonly isDomain: boolean;
+  readonly isArray: boolean;
+  /** Whether a default btree operator class exists, so that the column can be in a primary key. */
+  readonly isOrdered: boolean;
+  readonly hasModifier: boolean;
+  readonly collationOid: number;
+  /** False for collations under which different strings are equal. */
+  readonly isDeterministic: boolean;
+  readonly notNull: boolean;
+  readonly generated: 'no' | 'stored' | 'virtual';
+}
+
+/** An index that could serve a probe: valid, without a predicate. An expression is null among the columns. */
+export interface CatalogIndex {
+  readonly columns: readonly (string | null)[];
+  readonly isUnique: boolean;
+}
+
+export interface CatalogRelation {
+  readonly oid: number;
+  readonly name: QualifiedName;
+  /** pg_class.relkind */
+  readonly relkind: string;
+  readonly isTview: boolean;
+  readonly isTemporary: boolean;
+  readonly hasRowSecurity: boolean;
+  /** A partition, or a table that inherits from another. */
+  readonly hasParent: boolean;
+  /** Tables inherit from it. */
+  readonly hasChildren: boolean;
+  readonly columns: readonly CatalogColumn[];
+  readonly primaryKey: readonly string[] | null;
+  readonly indexes: readonly CatalogIndex[];
+}
+
+/** A view as the server keeps it. */
+export interface CatalogView {
+  readonly oid: number;
+  /** pg_get_viewdef with an empty search_path. */
+  readonly definition: string;
+  /** The stored rule's parse tree (pg_rewrite.ev_action): the only place where built-in functions can be read by oid. */
+  readonly tree: string;
+  /** Relations PostgreSQL says it reads, with the columns it says are read. */
+  readonly reads: ReadonlyMap<number, readonly number[]>;
+}
+
+export interface Catalog {
+  readonly root: CatalogRelation;
+  readonly relations: ReadonlyMap<number, CatalogRelation>;
+  /** The root and every ordinary view below it. */
+  readonly views: ReadonlyMap<number, CatalogView>;
+}
+
+const viewsQuery = `
+  SELECT rule.ev_class::int8 AS oid,
+         pg_catalog.pg_get_viewdef(rule.ev_class) AS definition,
+         rule.ev_action::text AS tree,
+         COALESCE(
+           (SELECT pg_catalog.jsonb_agg(jsonb_build_array(depend.refobjid::int8, depend.refobjsubid))
+            FROM pg_catalog.pg_depend AS depend
+            WHERE depend.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+              AND depend.objid = rule.oid
+              AND depend.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+              AND depend.refobjid <> rule.ev_class),
+           '[]') AS reads
+  FROM pg_catalog.pg_rewrite AS rule
+  WHERE rule.ev_class = ANY ($1::oid[]) AND rule.rulename = '_RETURN'`;
+
+const relationsQuery = `
+  SELECT class.oid::int8 AS oid,
+         namespace.nspname AS schema,
+         class.relname AS name,
+         class.relkind::text AS relkind,
+         class.relpersistence = 't' AS "isTemporary",
+         class.relrowsecurity AS "hasRowSecurity",
+         EXISTS (SELECT FROM pg_catalog.pg_inherits AS up WHERE up.inhrelid = class.oid) AS "hasParent",
+         EXISTS (SELECT FROM pg_catalog.pg_inherits AS down WHERE down.inhparent = class.oid) AS "hasChildren"
+  FROM pg_catalog.pg_class AS class
+  JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+  WHERE class.oid = ANY ($1::oid[])`;
+
+// A domain may be over a domain: the recursion ends at the type everything is stored and compared as.
+const columnsQuery = `
+  WITH RECURSIVE attribute AS (
+    SELECT * FROM pg_catalog.pg_attribute WHERE attrelid = ANY ($1::oid[]) AND attnum > 0 AND NOT attisdropped
+  ), below (type, base) AS (
+    SELECT DISTINCT atttypid, atttypid FROM attribute
+    UNION ALL
+    SELECT below.type, domain.typbasetype
+    FROM below
+    JOIN pg_catalog.pg_type AS domain ON domain.oid = below.base AND domain.typtype = 'd'
+  )
+  SELECT attribute.attrelid::int8 AS relation,
+         attribute.attnum AS number,
+         attribute.attname AS name,
+         pg_catalog.format_type(attribute.atttypid, attribute.atttypmod) AS type,
+         base.oid::int8 AS "baseType",
+         type.typtype = 'd' AS "isDomain",
+         base.typcategory = 'A' AS "isArray",
+         attribute.atttypmod >= 0 AS "hasModifier",
+         base.typtype IN ('e', 'r', 'm') OR EXISTS (
+           SELECT FROM pg_catalog.pg_opclass AS class
+           JOIN pg_catalog.pg_am AS method ON method.oid = class.opcmethod AND method.amname = 'btree'
+           WHERE class.opcdefault
+             AND (class.opcintype = base.oid OR EXISTS (
+               SELECT FROM pg_catalog.pg_cast AS same
+               WHERE same.castsource = base.oid AND same.casttarget = class.opcintype
+                 AND same.castmethod = 'b' AND same.castcontext = 'i'))) AS "isOrdered",
+         attribute.attcollation::int8 AS "collationOid",
+         COALESCE(coll.collisdeterministic, true) AS "isDeterministic",
+         CASE WHEN attribute.attcollation <> type.typcollation THEN
+           pg_catalog.quote_ident(place.nspname) || '.' || pg_catalog.quote_ident(coll.collname)
+         END AS collation,
+         attribute.attnotnull OR type.typnotnull AS "notNull",
+         CASE attribute.attgenerated WHEN '' THEN 'no' WHEN 's' THEN 'stored' ELSE 'virtual' END AS generated
+  FROM attribute
+  JOIN pg_catalog.pg_type AS type ON type.oid = attribute.atttypid
+  JOIN below ON below.type = attribute.atttypid
+  JOIN pg_catalog.pg_type AS base ON base.oid = below.base AND base.typtype <> 'd'
+  LEFT JOIN pg_catalog.pg_collation AS coll ON coll.oid = attribute.attcollation
+  LEFT JOIN pg_catalog.pg_namespace AS place ON place.oid = coll.collnamespace
+  ORDER BY attribute.attrelid, attribute.attnum`;
+
+const indexesQuery = `
+  SELECT index.indrelid::int8 AS relation,
+         index.indisprimary AS "isPrimary",
+         index.indisunique AS "isUnique",
+         (SELECT pg_catalog.jsonb_agg(attribute.attname ORDER BY part.place)
+          FROM pg_catalog.unnest(index.indkey::int2[]) WITH ORDINALITY AS part (number, place)
+          LEFT JOIN pg_catalog.pg_attribute AS attribute
+            ON attribute.attrelid = index.indrelid AND attribute.attnum = part.number AND part.number > 0
+          WHERE part.place <= index.indnkeyatts) AS columns
+  FROM pg_catalog.pg_index AS index
+  JOIN pg_catalog.pg_class AS class ON class.oid = index.indexrelid
+  JOIN pg_catalog.pg_am AS method ON method.oid = class.relam AND method.amname IN ('btree', 'hash')
+  WHERE index.indrelid = ANY ($1::oid[]) AND index.indisvalid AND index.indpred IS NULL
+  ORDER BY index.indexrelid`;
+
+interface ViewRow {
+  readonly oid: string;
+  readonly definition: string;
+  readonly tree: string;
+  readonly reads: readonly (readonly [number, number])[];
+}
+
+interface RelationRow extends Pick<CatalogRelation, 'relkind' | 'isTemporary' | 'hasRowSecurity'> {
+  readonly oid: string;
+  readonly schema: string;
+  readonly name: string;
+  readonly hasParent: boolean;
+  readonly hasChildren: boolean;
+}
+
+interface ColumnRow extends Omit<CatalogColumn, 'baseType' | 'collationOid'> {
+  readonly relation: string;
+  readonly baseType: string;
+  readonly collationOid: string;
+}
+
+interface IndexRow {
+  readonly relation: string;
+  readonly isPrimary: boolean;
+  readonly isUnique: boolean;
+  readonly columns: readonly (string | null)[];
+}
+
+/** Loads the view and, level by level, everything it reads. Tviews are leaves: their changes come from their own flush. */
+export async function loadCatalog(
+  executor: SqlExecutor,
+  view: QualifiedName,
+  isTview: (oid: number) => Promise<boolean> | boolean,
+): Promise<Catalog> {
+  const rootOid = await findView(executor, view);
+  const relations = new Map<number, CatalogRelation>();
+  const views = new Map<number, CatalogView>();
+  await loadRelations(executor, [rootOid], () => false, relations);
+  let frontier = [rootOid];
+  while (frontier.length > 0) {
+    const rows = await executor.query<ViewRow>(viewsQuery, [frontier]);
+    const found = new Set<number>();
+    for (const row of rows) {
+      const definition = catalogView(row);
+      views.set(definition.oid, definition);
+      for (const oid of definition.reads.keys()) if (!relations.has(oid)) found.add(oid);
+    }
+    await loadRelations(executor, [...found], isTview, relations);
+    frontier = [...found].filter((oid) => relations.get(oid)?.relkind === 'v');
+  }
+  return { root: relations.get(rootOid)!, relations, views };
+}
+
+async function findView(executor: SqlExecutor, view: QualifiedName): Promise<number> {
+  const [row] = await executor.query<{ oid: string | null; path: string }>(
+    `SELECT (SELECT class.oid::int8
+             FROM pg_catalog.pg_class AS class
+             JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+             WHERE namespace.nspname = $1 AND class.relname = $2 AND class.relkind = 'v') AS oid,
+            pg_catalog.current_setting('search_path') AS path`,
+    [view.schema, view.name],
+  );
+  // With anything in the path, names would be deparsed without their schema and could be resolved to another object.
+  if (row === undefined || !['', '""'].includes(row.path)) {
+    throw new TviewsError(SqlState.internalError, 'definitions are compiled under an empty search_path');
+  }
+  if (row.oid === null) {
+    throw new TviewsError(SqlState.undefinedTable, `view "${view.schema}.${view.name}" does not exist`);
+  }
+  return Number(row.oid);
+}
+
+function catalogView(row: ViewRow): CatalogView {
+  const oid = Number(row.oid);
+  const reads = new Map<number, number[]>();
+  const add = (relation: number): number[] => {
+    const columns = reads.get(relation) ?? [];
+    reads.set(relation, columns);
+    return columns;
+  };
+  for (const [relation, column] of row.reads) {
+    const columns = add(Number(relation));
+    if (column > 0) columns.push(column);
+  }
+  // Pinned objects (the system catalogs) are not in pg_depend; the tree's range table has them.
+  for (const [, relation] of row.tree.matchAll(/:relid (\d+) /g)) {
+    if (Number(relation) !== oid && Number(relation) !== 0) add(Number(relation));
+  }
+  return { oid, definition: row.definition, tree: row.tree, reads };
+}
+
+async function loadRelations(
+  executor: SqlExecutor,
+  oids: readonly number[],
+  isTview: (oid: number) => Promise<boolean> | boolean,
+  into: Map<number, CatalogRelation>,
+): Promise<void> {
+  if (oids.length === 0) return;
+  const relations = await executor.query<RelationRow>(relationsQuery, [oids]);
+  const columns = await executor.query<ColumnRow>(columnsQuery, [oids]);
+  const indexes = await executor.query<IndexRow>(indexesQuery, [oids]);
+  for (const row of relations) {
+    const { schema, name, ...rest } = row;
+    const oid = Number(row.oid);
+    const own = indexes.filter(({ relation }) => relation === row.oid);
+    into.set(oid, {
+      ...rest,
+      oid,
+      name: { schema, name },
+      isTview: row.relkind === 'r' && (await isTview(oid)),
+      columns: columns
+        .filter(({ relation }) => relation === row.oid)
+        .map(({ relation: _, ...column }) => ({
+          ...column,
+          baseType: Number(column.baseType),
+          collationOid: Number(column.collationOid),
+        })),
+      primaryKey: (own.find(({ isPrimary }) => isPrimary)?.columns as readonly string[] | undefined) ?? null,
+      indexes: own.map((index) => ({ columns: index.columns, isUnique: index.isUnique })),
+    });
+  }
+}

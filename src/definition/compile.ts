@@ -1,0 +1,130 @@
+/**
+ * Compiles a definition to its refresh plan: text → syntax trees → resolved definition → paths → plan. The view exists
+ * already, so names mean what PostgreSQL resolved them to; what cannot be kept exactly in step is refused (refuse.ts).
+ */
+import type { SqlExecutor } from '../database/executor.ts';
+import { type Catalog, type CatalogColumn, type CatalogRelation, loadCatalog } from './catalog.ts';
+import { derivePaths } from './derive.ts';
+import { refuseNondeterminism } from './determinism.ts';
+import { parseSelect, type SelectStmt } from './grammar.ts';
+import { indexAdvice } from './index-advice.ts';
+import { chooseKey, type KeyColumn } from './key.ts';
+import { type KeyQuery, writeKeyQuery } from './key-query.ts';
+import type { Column, QualifiedName, RefreshPlan, Source } from './plan.ts';
+import { display, refuse } from './refuse.ts';
+import { resolve } from './resolve.ts';
+import type { ResolvedDefinition } from './resolved.ts';
+
+export interface CompileInput {
+  /** The definition's view, already created. */
+  readonly view: QualifiedName;
+  /** The tview's table; it need not exist. */
+  readonly table: QualifiedName;
+  /** `WITH (key = …)`, or null. */
+  readonly key: readonly string[] | null;
+  /** Whether a table is a tview: then its changes come from its own flush. */
+  isTview(oid: number): Promise<boolean> | boolean;
+}
+
+/** The executor's transaction must have an empty search_path, so that every name is deparsed with its schema. */
+export async function compileDefinition(executor: SqlExecutor, input: CompileInput): Promise<RefreshPlan> {
+  const catalog = await loadCatalog(executor, input.view, (oid) => input.isTview(oid));
+  const trees = new Map<number, SelectStmt>();
+  for (const [oid, view] of catalog.views) {
+    trees.set(oid, await parseSelect(view.definition));
+    const where =
+      oid === catalog.root.oid ? 'the definition' : `view ${display(catalog.relations.get(oid)!.name)}`;
+    await refuseNondeterminism(executor, view, where);
+  }
+  const definition = resolve(catalog, trees);
+  refuseUnseen(catalog, definition);
+  refuseItself(definition, input.table);
+  const key = chooseKey(definition, catalog, input.key, input.table.name.replace(/^tv_/, ''));
+  const paths = derivePaths(definition, key);
+  const queries = paths.map((path) => writeKeyQuery(definition, key, path));
+  return {
+    table: input.table,
+    view: input.view,
+    definition: catalog.views.get(catalog.root.oid)!.definition,
+    columns: catalog.root.columns.map(planColumn),
+    key: key.map(({ output }: KeyColumn) => planColumn(output)),
+    sources: planSources(catalog, definition, queries),
+    advice: [...definition.advice, ...indexAdvice(definition, paths)],
+  };
+}
+
+/** PostgreSQL reads it, the walk did not meet it: a gap in the walk must be a refusal, never a stale row. */
+function refuseUnseen(catalog: Catalog, definition: ResolvedDefinition): void {
+  for (const [oid, relation] of catalog.relations) {
+    if (definition.met.has(oid)) continue;
+    refuse(
+      `relation ${display(relation.name)} is read in a way that is not supported in a tview`,
+      'PostgreSQL lists it among what the definition depends on, but no FROM item that is evaluated names it.',
+      'Remove WITH queries that are never read, and name tables in FROM.',
+    );
+  }
+}
+
+function refuseItself(definition: ResolvedDefinition, table: QualifiedName): void {
+  if (definition.occurrences.some(({ relation }) => display(relation.name) === display(table))) {
+    refuse(
+      `the definition of ${display(table)} reads ${display(table)}`,
+      'A row that depends on itself has no definite content.',
+      'Read the tables it is computed from.',
+    );
+  }
+}
+
+function planColumn({ name, type, collation }: CatalogColumn): Column {
+  return { name, type, collation };
+}
+
+function planSources(
+  catalog: Catalog,
+  definition: ResolvedDefinition,
+  queries: readonly KeyQuery[],
+): readonly Source[] {
+  const relations = new Set(definition.occurrences.map(({ relation }) => relation));
+  return [...relations].map((relation): Source => {
+    const own = definition.occurrences.filter((occurrence) => occurrence.relation === relation);
+    const links = new Set(own.flatMap(({ index }) => queries[index]!.reads));
+    for (const { name, generated } of relation.columns) {
+      if (generated === 'virtual' && links.has(name)) refuseVirtual(relation, name);
+    }
+    const referenced = new Set([
+      ...links,
+      ...own.flatMap((occurrence) => [...occurrence.referenced]),
+      ...columnsByCatalog(catalog, relation),
+    ]);
+    // A virtual column has no value in a trigger's transition table: what it is computed from stands for it.
+    const readsVirtual = relation.columns.some(
+      ({ name, generated }) => generated === 'virtual' && referenced.has(name),
+    );
+    return {
+      oid: relation.oid,
+      table: relation.name,
+      kind: relation.isTview ? 'tview' : 'table',
+      linkColumns: relation.columns.filter(({ name }) => links.has(name)).map(planColumn),
+      referencedColumns: relation.columns
+        .filter(({ generated }) => !readsVirtual || generated !== 'virtual')
+        .map(({ name }) => name)
+        .filter((name) => readsVirtual || referenced.has(name)),
+      primaryKey: relation.primaryKey,
+      occurrences: own.map(({ index }) => queries[index]!.occurrence),
+    };
+  });
+}
+
+/** What PostgreSQL itself says is read: the walk should have found all of it, and if not, more is only slower. */
+function columnsByCatalog(catalog: Catalog, relation: CatalogRelation): readonly string[] {
+  const numbers = new Set([...catalog.views.values()].flatMap(({ reads }) => reads.get(relation.oid) ?? []));
+  return relation.columns.filter(({ number }) => numbers.has(number)).map(({ name }) => name);
+}
+
+function refuseVirtual(relation: CatalogRelation, column: string): never {
+  return refuse(
+    `virtual generated column ${display(relation.name)}.${column} cannot be a link or a key of a tview`,
+    'Triggers see no value in it.',
+    'Make it GENERATED ALWAYS AS (…) STORED, or join by the columns it is computed from.',
+  );
+}

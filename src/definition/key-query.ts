@@ -1,0 +1,118 @@
+/**
+ * Writes the key query of a path: from the images of changed rows through the path's tables to the key. Link predicates
+ * only: a filter or a join off the path could hide a key from a change that removes what the filter reads (§3.3, §3.5 R2).
+ */
+import { quoteIdentifier, quoteQualified } from '../database/identifier.ts';
+import type { OccurrencePath } from './derive.ts';
+import type { KeyColumn } from './key.ts';
+import { columnLookup } from './links.ts';
+import type { Occurrence, QualifiedName } from './plan.ts';
+import type { Operand, ResolvedDefinition } from './resolved.ts';
+
+export interface KeyQuery {
+  readonly occurrence: Occurrence;
+  /** Columns it reads from `changed`. */
+  readonly reads: readonly string[];
+}
+
+export function writeKeyQuery(
+  definition: ResolvedDefinition,
+  key: readonly KeyColumn[],
+  path: OccurrencePath,
+): KeyQuery {
+  const columnOf = columnLookup(definition);
+  const aliases = chooseAliases(definition, path);
+  const reads = new Set<string>();
+  const probes: { table: QualifiedName; columns: readonly string[] }[] = [];
+
+  const column = (occurrence: number, name: string): string => {
+    if (occurrence !== path.occurrence)
+      return `${quoteIdentifier(aliases.get(occurrence)!)}.${quoteIdentifier(name)}`;
+    reads.add(name);
+    return `changed.${quoteIdentifier(name)}`;
+  };
+  // Images come without the source's collations; a link compares under the one its column has.
+  const operand = ({ occurrence, column: name, casts }: Operand): string => {
+    const { collation } = columnOf(occurrence, name);
+    const collate = collation === null ? '' : ` COLLATE ${collation}`;
+    const base =
+      occurrence === path.occurrence ? `${column(occurrence, name)}${collate}` : column(occurrence, name);
+    return casts.reduce((inner, cast) => `(${inner})::${cast}`, base);
+  };
+
+  const joins = path.hops.map(({ to, links }) => {
+    const { relation } = definition.occurrences[to]!;
+    probes.push({ table: relation.name, columns: [...new Set(links.map((link) => link.to.column))] });
+    const conditions = links.map(
+      (link) => `${operand(link.to)} OPERATOR(pg_catalog.=) ${operand(link.from)}`,
+    );
+    return `JOIN ${quoteQualified(relation.name)} AS ${quoteIdentifier(aliases.get(to)!)} ON ${conditions.join(' AND ')}`;
+  });
+  const last = path.hops.at(-1)?.to ?? path.occurrence;
+  const outputs = key.map(({ output }, place) => {
+    const source = column(last, path.keyColumns[place]!);
+    return `${source}::${output.type} AS ${quoteIdentifier(output.name)}`;
+  });
+  // A key is never null; a row whose link is null belongs to no key.
+  const nullable = path.keyColumns
+    .filter((name) => !columnOf(last, name).notNull)
+    .map((name) => `${column(last, name)} IS NOT NULL`);
+  const keyQuery = [
+    `SELECT ${outputs.join(', ')}`,
+    'FROM changed',
+    ...joins,
+    ...(nullable.length === 0 ? [] : [`WHERE ${nullable.join(' AND ')}`]),
+  ].join('\n');
+
+  const { index, alias } = definition.occurrences[path.occurrence]!;
+  return {
+    occurrence: {
+      index,
+      alias,
+      mapping: path.hops.length === 0 ? 'local' : 'mapped',
+      path: describePath(definition, key, path),
+      keyQuery,
+      probes,
+    },
+    reads: [...reads],
+  };
+}
+
+/** The definition's aliases, made distinct: subqueries beside each other may use one twice. */
+function chooseAliases(definition: ResolvedDefinition, path: OccurrencePath): ReadonlyMap<number, string> {
+  const taken = new Set(['changed']);
+  const aliases = new Map<number, string>();
+  for (const { to } of path.hops) {
+    const { alias } = definition.occurrences[to]!;
+    let name = alias;
+    for (let number = 2; taken.has(name); number += 1) name = `${alias}_${number}`;
+    taken.add(name);
+    aliases.set(to, name);
+  }
+  return aliases;
+}
+
+/** `category c → product p (p.fk_category = c.pk_category)`; where there is no hop, which columns are the key. */
+function describePath(
+  definition: ResolvedDefinition,
+  key: readonly KeyColumn[],
+  path: OccurrencePath,
+): string {
+  const name = (occurrence: number): string => {
+    const { alias, relation } = definition.occurrences[occurrence]!;
+    return alias === relation.name.name ? alias : `${relation.name.name} ${alias}`;
+  };
+  const side = ({ occurrence, column }: Operand): string =>
+    `${definition.occurrences[occurrence]!.alias}.${column}`;
+  const hops = path.hops.map(({ to, links }) => {
+    const equalities = links.map((link) => `${side(link.to)} = ${side(link.from)}`);
+    return ` → ${name(to)} (${equalities.join(' and ')})`;
+  });
+  if (hops.length > 0) return `${name(path.occurrence)}${hops.join('')}`;
+  const { alias } = definition.occurrences[path.occurrence]!;
+  const own = path.keyColumns.map((column, place) => {
+    const isItself = key[place]!.occurrence === path.occurrence;
+    return isItself ? `${alias}.${column}` : `${alias}.${column} = ${key[place]!.output.name}`;
+  });
+  return `${name(path.occurrence)} (${own.join(', ')})`;
+}

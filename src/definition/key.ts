@@ -1,0 +1,101 @@
+/** Chooses the columns that identify a row of the tview, and refuses those that cannot. */
+import type { Catalog, CatalogColumn } from './catalog.ts';
+import { refuse } from './refuse.ts';
+import { columnKey, type NamedOrigin, type ResolvedDefinition } from './resolved.ts';
+
+/** One key column: as the tview has it, and the source column it is. */
+export interface KeyColumn {
+  readonly output: CatalogColumn;
+  readonly occurrence: number;
+  readonly column: string;
+}
+
+const sayWhich = "Name the columns that identify a row: CREATE TVIEW … WITH (key = 'column, …') AS ….";
+
+export function chooseKey(
+  definition: ResolvedDefinition,
+  catalog: Catalog,
+  wanted: readonly string[] | null,
+  entity: string,
+): readonly KeyColumn[] {
+  const names = wanted ?? conventionalKey(definition, entity);
+  return names.map((name) => {
+    const output = catalog.root.columns.find((column) => column.name === name);
+    const origin = definition.outputs.find((column) => column.name === name)?.origin;
+    if (output === undefined || origin === undefined) {
+      return refuse(
+        `key column "${name}" is not among the columns of the definition`,
+        `The definition has the columns ${definition.outputs.map((column) => column.name).join(', ')}.`,
+        sayWhich,
+      );
+    }
+    return checkedKey(definition, { name, origin }, output);
+  });
+}
+
+/** Without `WITH (key = …)`: pk_<entity>, else the groups, else the primary key of the first table. */
+function conventionalKey(definition: ResolvedDefinition, entity: string): readonly string[] {
+  const { outputs, grouping } = definition;
+  const conventional = `pk_${entity}`;
+  if (outputs.some(({ name }) => name === conventional)) return [conventional];
+  const outputOf = (occurrence: number, column: string): string | undefined =>
+    outputs.find(
+      ({ origin }) =>
+        origin.kind === 'column' && origin.occurrence === occurrence && origin.column === column,
+    )?.name;
+  const root = definition.occurrences.find(({ index }) => definition.always.has(index));
+  const names =
+    grouping !== null
+      ? grouping.map((origin) =>
+          origin.kind === 'column' ? outputOf(origin.occurrence, origin.column) : undefined,
+        )
+      : (root?.relation.primaryKey?.map((column) => outputOf(root.index, column)) ?? []);
+  const found = names.filter((name) => name !== undefined);
+  if (found.length > 0 && found.length === names.length) return [...new Set(found)];
+  return refuse(
+    'the definition has no key',
+    grouping === null
+      ? `It has no column ${conventional}, and the primary key of its first table is not among its columns.`
+      : `It has no column ${conventional}, and not every GROUP BY column is a plain column of its output.`,
+    `Add the primary key to the select list as ${conventional}, or name the columns that identify a row: WITH (key = '…').`,
+  );
+}
+
+function checkedKey(
+  definition: ResolvedDefinition,
+  { name, origin }: NamedOrigin,
+  output: CatalogColumn,
+): KeyColumn {
+  if (origin.kind !== 'column') {
+    return refuse(
+      `key column "${name}" is computed`,
+      `It is ${origin.how}: from a changed row one cannot tell which keys it belongs to.`,
+      'Choose plain columns of the sources as key, or group by a stored (generated) column.',
+    );
+  }
+  const { occurrence, column } = origin;
+  const { alias, relation } = definition.occurrences[occurrence]!;
+  const source = relation.columns.find((candidate) => candidate.name === column)!;
+  if (!definition.always.has(occurrence)) {
+    refuse(
+      `key column "${name}" comes from the nullable side of an outer join`,
+      `Rows without a partner in ${alias} would have no key.`,
+      'Take the key from the table before LEFT JOIN.',
+    );
+  }
+  if (output.isArray || !output.isOrdered) {
+    refuse(
+      `key column "${name}" has type ${output.type}, which cannot be a key`,
+      output.isArray ? 'Arrays are not supported as keys.' : 'The type has no default btree operator class.',
+      'Use a column of a scalar type.',
+    );
+  }
+  if (!source.notNull && !definition.notNull.has(columnKey(occurrence, column))) {
+    refuse(
+      `key column "${name}" may be null`,
+      `Column ${alias}.${column} has no NOT NULL constraint, and a row without a key cannot be kept.`,
+      `Add NOT NULL to the column, or WHERE ${alias}.${column} IS NOT NULL to the definition.`,
+    );
+  }
+  return { output, occurrence, column };
+}

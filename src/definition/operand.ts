@@ -1,0 +1,48 @@
+/** Reads one side of an equality: a plain column under casts, or something computed. */
+
+import { quoteIdentifier } from '../database/identifier.ts';
+import { type ColumnName, columnName, type Node, strings, type TypeName } from './grammar.ts';
+import type { Operand, Origin } from './resolved.ts';
+
+export type Side =
+  | ({ readonly kind: 'column' } & Operand)
+  | { readonly kind: 'computed'; readonly how: string };
+
+export function operandOf(
+  node: Node | undefined,
+  lookUp: (name: ColumnName) => readonly Origin[] | null,
+): Side {
+  if (node === undefined) return { kind: 'computed', how: 'nothing' };
+  if ('A_Const' in node) return { kind: 'computed', how: 'a constant' };
+  if ('TypeCast' in node) {
+    const inner = operandOf(node.TypeCast.arg, lookUp);
+    const type = node.TypeCast.typeName === undefined ? null : typeSql(node.TypeCast.typeName);
+    if (inner.kind === 'computed') return inner;
+    return type === null
+      ? { kind: 'computed', how: 'a cast to a type with modifiers' }
+      : { ...inner, casts: [...inner.casts, type] };
+  }
+  if (!('ColumnRef' in node)) {
+    return { kind: 'computed', how: 'FuncCall' in node ? 'the result of a function' : 'an expression' };
+  }
+  const name = columnName(node.ColumnRef);
+  if (name === null || name.column === null) return { kind: 'computed', how: 'a whole row' };
+  const [origin, ...more] = lookUp(name) ?? [];
+  if (origin === undefined || more.length > 0) return { kind: 'computed', how: 'a whole row' };
+  if (origin.kind === 'computed') {
+    const text = name.relation === null ? name.column : `${name.relation}.${name.column}`;
+    return { kind: 'computed', how: `${text}, which is ${origin.how}` };
+  }
+  return { kind: 'column', occurrence: origin.occurrence, column: origin.column, casts: [] };
+}
+
+/** Types a deparsed cast names without their schema; all others come qualified. */
+function typeSql(type: TypeName): string | null {
+  const names = strings(type.names);
+  if (names.length === 0 || type.setof === true || type.pct_type === true) return null;
+  if ((type.typmods ?? []).length > 0) return null;
+  const qualified = names.length === 1 ? ['pg_catalog', ...names] : names;
+  return (
+    qualified.map((name) => quoteIdentifier(name)).join('.') + '[]'.repeat(type.arrayBounds?.length ?? 0)
+  );
+}

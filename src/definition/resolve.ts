@@ -1,0 +1,426 @@
+/**
+ * Walks a definition and lists its occurrences, the equalities that bind them and the columns they are read by. The walk
+ * is total: whatever it does not know it refuses, and every column reference must resolve (Theorem 2 stands on the links
+ * being necessary conditions; see `owners`).
+ */
+import type { FuncCall, JoinExpr, RangeSubselect, RangeVar, SubLink } from '@pgsql/types';
+import { SqlState, TviewsError } from '../errors/errors.ts';
+import type { Catalog, CatalogRelation } from './catalog.ts';
+import { columnName, conjuncts, isEquality, type Node, type SelectStmt, strings } from './grammar.ts';
+import { noteUnordered, noteUnorderedArray } from './lint.ts';
+import { operandOf, type Side } from './operand.ts';
+import type { Advice } from './plan.ts';
+import {
+  type BlockPlace,
+  display,
+  refuse,
+  refuseClauses,
+  refuseFromItem,
+  refuseJoin,
+  refuseSessionValue,
+  refuseWindow,
+} from './refuse.ts';
+import {
+  columnKey,
+  type Equality,
+  type NamedOrigin,
+  type Origin,
+  type ResolvedDefinition,
+  type ResolvedOccurrence,
+} from './resolved.ts';
+import { findCommonTable, lookUp, openScope, type Scope } from './scope.ts';
+import { checkSource } from './source.ts';
+
+export function resolve(catalog: Catalog, trees: ReadonlyMap<number, SelectStmt>): ResolvedDefinition {
+  return new Walk(catalog, trees).definition();
+}
+
+/** A FROM item, or a whole SELECT seen from outside. */
+interface Item {
+  readonly columns: readonly NamedOrigin[];
+  /** Occurrences whose row is there in every row of the item. */
+  readonly always: readonly number[];
+}
+
+interface Block extends Item {
+  readonly grouping: readonly Origin[] | null;
+}
+
+class Walk {
+  private readonly catalog: Catalog;
+  private readonly trees: ReadonlyMap<number, SelectStmt>;
+  private readonly occurrences: (ResolvedOccurrence & { readonly referenced: Set<string> })[] = [];
+  private readonly equalities: Equality[] = [];
+  private readonly notNull = new Set<string>();
+  private readonly nearMisses = new Map<number, string>();
+  private readonly met = new Set<number>();
+  private readonly advice: Advice[] = [];
+  /** The view whose text is being walked: what a message calls the place. */
+  private where = 'the definition';
+
+  constructor(catalog: Catalog, trees: ReadonlyMap<number, SelectStmt>) {
+    this.catalog = catalog;
+    this.trees = trees;
+  }
+
+  definition(): ResolvedDefinition {
+    const { root } = this.catalog;
+    this.met.add(root.oid);
+    const block = this.block(this.treeOf(root), null, 'top');
+    return {
+      occurrences: this.occurrences,
+      equalities: this.equalities,
+      outputs: root.columns.map(({ name }, place) => ({ name, origin: block.columns[place]!.origin })),
+      always: new Set(block.always),
+      grouping: block.grouping,
+      notNull: this.notNull,
+      nearMisses: this.nearMisses,
+      met: this.met,
+      advice: this.advice,
+    };
+  }
+
+  private treeOf(view: CatalogRelation): SelectStmt {
+    const tree = this.trees.get(view.oid);
+    if (tree === undefined) throw internal(`view ${display(view.name)} was not loaded`);
+    return tree;
+  }
+
+  /** One SELECT. `outer` is what it may refer to outside itself: nothing, for a view or a plain derived table. */
+  private block(select: SelectStmt, outer: Scope | null, place: BlockPlace): Block {
+    refuseClauses(select, place, `in ${this.where}`);
+    const scope = openScope(outer);
+    for (const node of select.withClause?.ctes ?? []) {
+      if (!('CommonTableExpr' in node)) throw internal('a WITH clause holds something else');
+      if (select.withClause?.recursive === true) {
+        refuse(
+          `WITH RECURSIVE ${node.CommonTableExpr.ctename ?? ''} in ${this.where} is not supported in a tview`,
+          'A changed row influences rows any number of steps away, which no fixed path reaches.',
+          'Keep the path or the ancestors in a column or a table of their own, and read that.',
+        );
+      }
+      // It sees the tables before it, and itself not at all: a copy of the scope as it stands.
+      const before: Scope = { parent: outer, entries: [], merged: [], tables: new Map(scope.tables) };
+      scope.tables.set(node.CommonTableExpr.ctename ?? '', { query: node.CommonTableExpr, scope: before });
+    }
+    if (select.valuesLists !== undefined) {
+      this.visit(select.valuesLists, scope);
+      return { columns: [], always: [], grouping: null };
+    }
+    const items = (select.fromClause ?? []).map((item) => this.fromItem(item, scope));
+    const always = items.flatMap((item) => item.always);
+    this.condition(select.whereClause, scope, always);
+    this.visit(select.groupClause, scope);
+    this.visit(select.havingClause, scope);
+    this.sortClause(select, scope);
+    this.visit(select.limitCount, scope);
+    this.visit(select.limitOffset, scope);
+    noteUnordered(select, place, (advice) => this.advise(advice), this.where);
+    // Which rows are among the first depends on rows that a condition from outside does not name: nothing is passed through.
+    const isCut = select.limitCount !== undefined || select.limitOffset !== undefined;
+    const columns = (select.targetList ?? []).map((target) => {
+      const named = this.output(target, scope);
+      return isCut ? { ...named, origin: computed('a column of a query with LIMIT or OFFSET') } : named;
+    });
+    const grouping = select.groupClause?.map((node) => this.originOf(node, scope)) ?? null;
+    return { columns, always, grouping };
+  }
+
+  /** ORDER BY may name output columns; those were read where they are computed. */
+  private sortClause(select: SelectStmt, scope: Scope): void {
+    const outputs = new Set((select.targetList ?? []).map((target) => outputName(target)));
+    for (const node of select.sortClause ?? []) {
+      const key = 'SortBy' in node ? node.SortBy.node : undefined;
+      const reference = key !== undefined && 'ColumnRef' in key ? columnName(key.ColumnRef) : null;
+      if (reference !== null && reference.relation === null && outputs.has(reference.column ?? '')) {
+        const found = lookUp(scope, reference);
+        for (const origin of found ?? []) this.reference(origin);
+      } else this.visit(key, scope);
+    }
+  }
+
+  private output(target: Node, scope: Scope): NamedOrigin {
+    if (!('ResTarget' in target)) throw internal('the select list holds something else');
+    const value = target.ResTarget.val;
+    this.visit(value, scope);
+    return { name: outputName(target), origin: this.originOf(value, scope) };
+  }
+
+  private originOf(value: Node | undefined, scope: Scope): Origin {
+    if (value === undefined || !('ColumnRef' in value)) return computed('an expression');
+    const name = columnName(value.ColumnRef);
+    if (name === null || name.column === null) return computed('a whole row');
+    const found = lookUp(scope, name);
+    return found?.length === 1 ? found[0]! : computed('a whole row');
+  }
+
+  // FROM ------------------------------------------------------------------------------------------------------------
+
+  private fromItem(item: Node, scope: Scope): Item {
+    if ('RangeVar' in item) return this.relation(item.RangeVar, scope);
+    if ('RangeSubselect' in item) return this.derived(item.RangeSubselect, scope);
+    if ('JoinExpr' in item) return this.join(item.JoinExpr, scope);
+    if ('RangeFunction' in item) {
+      // A function of values in the same row combination: it adds rows, but nothing that changes on its own.
+      const { functions, alias, coldeflist } = item.RangeFunction;
+      this.visit(functions, scope);
+      const defined = (coldeflist ?? []).flatMap((node) =>
+        'ColumnDef' in node ? [node.ColumnDef.colname ?? ''] : [],
+      );
+      return this.enterOpen(scope, alias?.aliasname ?? '', [...strings(alias?.colnames), ...defined]);
+    }
+    return refuseFromItem(item);
+  }
+
+  private relation(node: RangeVar, scope: Scope): Item {
+    const alias = node.alias?.aliasname ?? node.relname ?? '';
+    const aliases = strings(node.alias?.colnames);
+    const common = node.schemaname === undefined ? findCommonTable(scope, node.relname ?? '') : null;
+    if (common !== null) {
+      // Inlined where it is read: with nothing volatile in it, computing it twice gives the same rows.
+      const { ctequery, aliascolnames } = common.query;
+      if (ctequery === undefined || !('SelectStmt' in ctequery)) throw internal('a WITH query is no SELECT');
+      const inner = this.block(ctequery.SelectStmt, common.scope, 'from');
+      const columns = renamed(renamed(inner.columns, strings(aliascolnames)), aliases);
+      return this.enter(scope, alias, { columns, always: inner.always });
+    }
+    const relation = this.find(node.schemaname ?? 'pg_catalog', node.relname ?? '');
+    this.met.add(relation.oid);
+    if (relation.relkind === 'v') return this.enter(scope, alias, this.view(relation, aliases));
+    checkSource(relation, alias);
+    const index = this.occurrences.length;
+    this.occurrences.push({ index, alias, relation, referenced: new Set() });
+    const columns = relation.columns.map(
+      ({ name }): NamedOrigin => ({ name, origin: { kind: 'column', occurrence: index, column: name } }),
+    );
+    return this.enter(scope, alias, { columns: renamed(columns, aliases), always: [index] });
+  }
+
+  /** An ordinary view stands for its query, as in PostgreSQL's rewriter. */
+  private view(view: CatalogRelation, aliases: readonly string[]): Item {
+    const outside = this.where;
+    this.where = `view ${display(view.name)}`;
+    const inner = this.block(this.treeOf(view), null, 'from');
+    this.where = outside;
+    const columns = view.columns.map(({ name }, place) => ({ name, origin: inner.columns[place]!.origin }));
+    return { columns: renamed(columns, aliases), always: inner.always };
+  }
+
+  private find(schema: string, name: string): CatalogRelation {
+    for (const relation of this.catalog.relations.values()) {
+      if (relation.name.schema === schema && relation.name.name === name) return relation;
+    }
+    throw internal(`relation ${schema}.${name} is not among those the catalog says ${this.where} reads`);
+  }
+
+  private derived(node: RangeSubselect, scope: Scope): Item {
+    if (node.subquery === undefined || !('SelectStmt' in node.subquery))
+      throw internal('FROM holds no SELECT');
+    const select = node.subquery.SelectStmt;
+    const alias = node.alias?.aliasname ?? '';
+    if (select.valuesLists !== undefined) {
+      this.block(select, scope, 'from');
+      return this.enterOpen(scope, alias, strings(node.alias?.colnames));
+    }
+    // Without LATERAL it sees what encloses the whole query, not the items before it.
+    const seen: Scope = { parent: scope.parent, entries: [], merged: [], tables: scope.tables };
+    const inner = this.block(select, node.lateral === true ? scope : seen, 'from');
+    return this.enter(scope, alias, {
+      columns: renamed(inner.columns, strings(node.alias?.colnames)),
+      always: inner.always,
+    });
+  }
+
+  private enter(scope: Scope, alias: string, item: Item): Item {
+    scope.entries.push({ alias, columns: item.columns, open: false });
+    return item;
+  }
+
+  private enterOpen(scope: Scope, alias: string, names: readonly string[]): Item {
+    const origin = computed(`a column of ${alias}, which is no table`);
+    const columns = names.map((name) => ({ name, origin }));
+    scope.entries.push({ alias, columns, open: true });
+    return { columns, always: [] };
+  }
+
+  private join(node: JoinExpr, scope: Scope): Item {
+    const kind = node.jointype ?? 'JOIN_INNER';
+    if (kind !== 'JOIN_INNER' && kind !== 'JOIN_LEFT') refuseJoin(kind);
+    if (node.isNatural === true) throw internal('a NATURAL JOIN was not deparsed as USING');
+    if (node.larg === undefined || node.rarg === undefined) throw internal('a JOIN lacks a side');
+    const before = scope.entries.length;
+    const mergedBefore = scope.merged.length;
+    const left = this.fromItem(node.larg, scope);
+    const right = this.fromItem(node.rarg, scope);
+    // What the condition is necessary for: both sides of an inner join, the nullable side of a left join (R5). A left row
+    // is there whether or not it finds a partner; a right row is nothing without one.
+    const owners = kind === 'JOIN_INNER' ? [...left.always, ...right.always] : right.always;
+    this.condition(node.quals, scope, owners);
+    const using = strings(node.usingClause);
+    const merged = using.map((name) => this.mergeColumn(name, left, right, owners));
+    const others = [...left.columns, ...right.columns].filter(({ name }) => !using.includes(name));
+    const item: Item = {
+      columns: [...merged, ...others],
+      always: kind === 'JOIN_INNER' ? owners : left.always,
+    };
+    if (node.alias === undefined) {
+      scope.merged.unshift(...merged);
+      if (node.join_using_alias?.aliasname !== undefined) {
+        scope.entries.push({ alias: node.join_using_alias.aliasname, columns: merged, open: false });
+      }
+      return item;
+    }
+    // An alias hides the two sides.
+    scope.entries.splice(before);
+    scope.merged.splice(0, scope.merged.length - mergedBefore);
+    const columns = renamed(item.columns, strings(node.alias.colnames));
+    return this.enter(scope, node.alias.aliasname ?? '', { columns, always: item.always });
+  }
+
+  private mergeColumn(name: string, left: Item, right: Item, owners: readonly number[]): NamedOrigin {
+    const one = left.columns.find((column) => column.name === name)?.origin;
+    const other = right.columns.find((column) => column.name === name)?.origin;
+    // A function's columns are not listed; a USING column of one of those computes nothing from a table.
+    for (const origin of [one, other]) if (origin !== undefined) this.reference(origin);
+    if (one?.kind === 'column' && other?.kind === 'column') {
+      this.equate({ ...one, casts: [] }, { ...other, casts: [] }, owners);
+    }
+    return { name, origin: one ?? computed('a column of a function') };
+  }
+
+  // Conditions and expressions --------------------------------------------------------------------------------------
+
+  private condition(node: Node | undefined, scope: Scope, owners: readonly number[]): void {
+    for (const conjunct of conjuncts(node)) this.conjunct(conjunct, scope, owners);
+  }
+
+  private conjunct(node: Node, scope: Scope, owners: readonly number[]): void {
+    if ('SubLink' in node && node.SubLink.subLinkType === 'ANY_SUBLINK') {
+      this.membership(node.SubLink, scope);
+      return;
+    }
+    this.visit(node, scope);
+    if ('NullTest' in node && node.NullTest.nulltesttype === 'IS_NOT_NULL') {
+      const origin = this.originOf(node.NullTest.arg, scope);
+      if (origin.kind === 'column') this.notNullFor(origin.occurrence, origin.column, owners);
+    }
+    if (!('A_Expr' in node) || node.A_Expr.kind !== 'AEXPR_OP' || !isEquality(node.A_Expr.name)) return;
+    const left = operandOf(node.A_Expr.lexpr, (name) => lookUp(scope, name));
+    const right = operandOf(node.A_Expr.rexpr, (name) => lookUp(scope, name));
+    for (const side of [left, right]) {
+      if (side.kind === 'column') this.notNullFor(side.occurrence, side.column, owners);
+    }
+    if (left.kind === 'column' && right.kind === 'column') this.equate(left, right, owners);
+    else this.noteNearMiss(owners, left, right);
+  }
+
+  /** Equality is strict: a row that passes it has a value on both sides. */
+  private notNullFor(occurrence: number, column: string, owners: readonly number[]): void {
+    if (owners.includes(occurrence)) this.notNull.add(columnKey(occurrence, column));
+  }
+
+  private equate(left: Equality['left'], right: Equality['right'], owners: readonly number[]): void {
+    if (left.occurrence === right.occurrence) return;
+    this.equalities.push({ left, right, owners: new Set(owners) });
+  }
+
+  private noteNearMiss(owners: readonly number[], ...sides: readonly Side[]): void {
+    const miss = sides.find((side) => side.kind === 'computed' && side.how !== 'a constant');
+    if (miss?.kind !== 'computed') return;
+    for (const owner of owners) {
+      if (!this.nearMisses.has(owner)) this.nearMisses.set(owner, miss.how);
+    }
+  }
+
+  /**
+   * `x IN (SELECT y …)` as a condition that must hold: its inner rows matter only where y = x (R6). Anywhere else (NOT IN,
+   * in a select list, under OR) a NULL or an empty set counts too, and only a correlation inside the subquery links it.
+   */
+  private membership(sublink: SubLink, scope: Scope): void {
+    this.visit(sublink.testexpr, scope);
+    const inner = this.subquery(sublink, scope);
+    const [column] = inner.columns;
+    const tested = operandOf(sublink.testexpr, (name) => lookUp(scope, name));
+    const isIn = sublink.operName === undefined || isEquality(sublink.operName);
+    if (!isIn || inner.columns.length !== 1 || column?.origin.kind !== 'column' || tested.kind !== 'column')
+      return;
+    this.equate({ ...column.origin, casts: [] }, tested, inner.always);
+  }
+
+  private subquery(sublink: SubLink, scope: Scope): Block {
+    const { subselect } = sublink;
+    if (subselect === undefined || !('SelectStmt' in subselect)) throw internal('a subquery is no SELECT');
+    return this.block(subselect.SelectStmt, scope, 'expression');
+  }
+
+  /** Any expression: finds the columns it reads and the subqueries in it. */
+  private visit(node: unknown, scope: Scope): void {
+    if (Array.isArray(node)) {
+      for (const element of node) this.visit(element, scope);
+      return;
+    }
+    if (typeof node !== 'object' || node === null) return;
+    const part = node as Node;
+    if ('ColumnRef' in part) this.columnReference(part, scope);
+    else if ('SubLink' in part) {
+      this.visit(part.SubLink.testexpr, scope);
+      noteUnorderedArray(part.SubLink, (advice) => this.advise(advice), this.where);
+      this.subquery(part.SubLink, scope);
+    } else if ('SQLValueFunction' in part) {
+      refuseSessionValue((part.SQLValueFunction.op ?? '').replace(/^SVFOP_/, '').replace(/_N$/, ''));
+    } else if ('SelectStmt' in part || 'RangeVar' in part) {
+      throw internal('a query stands where the walk expects none');
+    } else {
+      if ('FuncCall' in part) this.checkCall(part.FuncCall);
+      for (const value of Object.values(node)) this.visit(value, scope);
+    }
+  }
+
+  private checkCall(call: FuncCall): void {
+    if (call.over !== undefined) refuseWindow(`in ${this.where}`);
+  }
+
+  private columnReference(node: Extract<Node, { ColumnRef: unknown }>, scope: Scope): void {
+    const name = columnName(node.ColumnRef);
+    const found = name === null ? null : lookUp(scope, name);
+    if (found === null) {
+      const text = strings(node.ColumnRef.fields).join('.');
+      refuse(
+        `column ${text} in ${this.where} is not supported in a tview`,
+        'It is a system column, or the walk over the definition does not know what it refers to.',
+        'Give every table an alias and name columns by it.',
+      );
+    }
+    for (const origin of found) this.reference(origin);
+  }
+
+  private reference(origin: Origin): void {
+    if (origin.kind === 'column') this.occurrences[origin.occurrence]!.referenced.add(origin.column);
+  }
+
+  private advise(advice: Advice): void {
+    if (!this.advice.some(({ message }) => message === advice.message)) this.advice.push(advice);
+  }
+}
+
+function computed(how: string): Origin {
+  return { kind: 'computed', how };
+}
+
+function outputName(target: Node): string {
+  if (!('ResTarget' in target)) return '?column?';
+  const { name, val } = target.ResTarget;
+  if (name !== undefined) return name;
+  return (
+    (val !== undefined && 'ColumnRef' in val ? strings(val.ColumnRef.fields).at(-1) : undefined) ?? '?column?'
+  );
+}
+
+/** Column aliases, by place; columns beyond them keep their names. */
+function renamed(columns: readonly NamedOrigin[], names: readonly string[]): readonly NamedOrigin[] {
+  return columns.map((column, place) => ({ ...column, name: names[place] ?? column.name }));
+}
+
+function internal(message: string): TviewsError {
+  return new TviewsError(SqlState.internalError, message);
+}

@@ -1,0 +1,61 @@
+/** What resolving a definition yields: every occurrence of a table and every equality that binds two of them. */
+import type { CatalogRelation } from './catalog.ts';
+import type { Advice } from './plan.ts';
+
+/** Where an output column comes from. Only a plain column can be a key or one side of a link. */
+export type Origin =
+  | { readonly kind: 'column'; readonly occurrence: number; readonly column: string }
+  | { readonly kind: 'computed'; readonly how: string };
+
+export interface NamedOrigin {
+  readonly name: string;
+  readonly origin: Origin;
+}
+
+/** One reference to a base table or tview anywhere in the definition, views expanded. */
+export interface ResolvedOccurrence {
+  readonly index: number;
+  readonly alias: string;
+  readonly relation: CatalogRelation;
+  /** Columns the definition reads through this occurrence. */
+  readonly referenced: ReadonlySet<string>;
+}
+
+/** One side of an equality: a column, and the casts around it from the inside out, as SQL. */
+export interface Operand {
+  readonly occurrence: number;
+  readonly column: string;
+  readonly casts: readonly string[];
+}
+
+/**
+ * A conjunct `left = right` between two occurrences. It is a necessary condition for the influence of its `owners`
+ * only: not for what stands on the preserved side of the outer join it belongs to, nor on a nullable side below it.
+ */
+export interface Equality {
+  readonly left: Operand;
+  readonly right: Operand;
+  readonly owners: ReadonlySet<number>;
+}
+
+export interface ResolvedDefinition {
+  readonly occurrences: readonly ResolvedOccurrence[];
+  readonly equalities: readonly Equality[];
+  /** Output columns, in order, by the names the catalog has for them. */
+  readonly outputs: readonly NamedOrigin[];
+  /** Occurrences whose row is there in every output row: not on the nullable side of an outer join. */
+  readonly always: ReadonlySet<number>;
+  /** `GROUP BY` of the top level; null where there is none. */
+  readonly grouping: readonly Origin[] | null;
+  /** `occurrence.column` that the conditions show not to be null in any row they let through. */
+  readonly notNull: ReadonlySet<string>;
+  /** Conditions that look like links and are none, by occurrence: the reason to tell when there is no path. */
+  readonly nearMisses: ReadonlyMap<number, string>;
+  /** Relations the walk met, views included, for the comparison with what PostgreSQL says is read. */
+  readonly met: ReadonlySet<number>;
+  readonly advice: readonly Advice[];
+}
+
+export function columnKey(occurrence: number, column: string): string {
+  return `${occurrence}.${column}`;
+}

@@ -1,0 +1,84 @@
+/** Names that can be seen from one place of a definition, and what a column reference means there. */
+
+import type { CommonTableExpr } from '@pgsql/types';
+import { SqlState, TviewsError } from '../errors/errors.ts';
+import type { ColumnName } from './grammar.ts';
+import type { NamedOrigin, Origin } from './resolved.ts';
+
+/** A FROM item by its alias. `open`: a function or VALUES, whose columns need no list since none is a table's. */
+export interface ScopeEntry {
+  readonly alias: string;
+  readonly columns: readonly NamedOrigin[];
+  readonly open: boolean;
+}
+
+export interface Scope {
+  readonly parent: Scope | null;
+  entries: ScopeEntry[];
+  /** Columns that JOIN … USING merged, which are named without an alias. */
+  merged: NamedOrigin[];
+  readonly tables: Map<string, { readonly query: CommonTableExpr; readonly scope: Scope }>;
+}
+
+export function openScope(parent: Scope | null): Scope {
+  return { parent, entries: [], merged: [], tables: new Map() };
+}
+
+export function findCommonTable(
+  scope: Scope,
+  name: string,
+): { readonly query: CommonTableExpr; readonly scope: Scope } | null {
+  for (let at: Scope | null = scope; at !== null; at = at.parent) {
+    const found = at.tables.get(name);
+    if (found !== undefined) return found;
+  }
+  return null;
+}
+
+/** The origins a reference stands for: one, or every column of a relation for a whole-row reference. */
+export function lookUp(scope: Scope, { relation, column }: ColumnName): readonly Origin[] | null {
+  for (let at: Scope | null = scope; at !== null; at = at.parent) {
+    const found = relation === null ? unqualified(at, column!) : qualified(at, relation, column);
+    if (found !== null) return found;
+  }
+  if (relation !== null) return null;
+  // Only now: a function whose columns are not listed must not hide a column of an outer query.
+  for (let at: Scope | null = scope; at !== null; at = at.parent) {
+    const open = at.entries.find((entry) => entry.open);
+    if (open !== undefined) return [fromNoTable(open.alias)];
+  }
+  return null;
+}
+
+function fromNoTable(alias: string): Origin {
+  return { kind: 'computed', how: `a column of ${alias}, which is no table` };
+}
+
+function qualified(scope: Scope, relation: string, column: string | null): readonly Origin[] | null {
+  const entry = scope.entries.find(({ alias }) => alias === relation);
+  if (entry === undefined) return null;
+  if (column === null) return entry.columns.map(({ origin }) => origin);
+  const found = entry.columns.find(({ name }) => name === column);
+  if (found !== undefined) return [found.origin];
+  if (entry.open) return [fromNoTable(relation)];
+  return unknownColumn(`${relation}.${column}`);
+}
+
+function unqualified(scope: Scope, column: string): readonly Origin[] | null {
+  const merged = scope.merged.find(({ name }) => name === column);
+  if (merged !== undefined) return [merged.origin];
+  for (const { columns } of scope.entries) {
+    const found = columns.find(({ name }) => name === column);
+    if (found !== undefined) return [found.origin];
+  }
+  const whole = scope.entries.find(({ alias }) => alias === column);
+  return whole === undefined ? null : whole.columns.map(({ origin }) => origin);
+}
+
+/** System columns (ctid, xmin, tableoid) are the only ones the server accepts that no list has. */
+function unknownColumn(name: string): never {
+  throw new TviewsError(SqlState.featureNotSupported, `column ${name} is not supported in a tview`, {
+    detail: 'System columns change without any change of the row: VACUUM FULL moves it, for example.',
+    hint: 'Identify the row by its primary key.',
+  });
+}
