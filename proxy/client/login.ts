@@ -129,7 +129,10 @@ const DEFAULT_TRACKED = new TrackedParameters();
 
 /** Makes salts for names without one; another in each process, so that they cannot be computed outside. */
 const MOCK_KEY = randomBytes(32);
-/** SCRAM secrets of plain passwords: deriving one is expensive on purpose. Gone when the auth_file is read anew. */
+/**
+ * SCRAM secrets of plain passwords: deriving one is expensive on purpose. Gone when the auth_file is read anew; made
+ * anew where two users share one secret object, since their salts differ.
+ */
 const derivedSecrets = new WeakMap<UserSecret, ScramSecret>();
 
 export function acceptClient(wire: WireSocket, deps: ClientDeps): void {
@@ -408,7 +411,7 @@ class ClientLoginMachine {
     if (known?.kind === 'scram-sha-256') secret = known;
     else if (known?.kind === 'plain') {
       secret = derivedSecrets.get(known);
-      if (secret === undefined) {
+      if (secret === undefined || !secret.salt.equals(terms.salt)) {
         secret = await secretFromPassword(known.password, terms.salt, terms.iterations);
         derivedSecrets.set(known, secret);
         derived = true;
