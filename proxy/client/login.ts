@@ -22,24 +22,11 @@ import { randomBytes } from 'node:crypto';
 import { SqlState, TviewsError } from '../../src/errors/errors.ts';
 import {
   challenge,
-  checkProof,
-  DEFAULT_ITERATIONS,
-  passwordMatches,
-  readClientFinal,
   readClientFirst,
   SCRAM_MECHANISM,
   type ScramChallenge,
-  secretFromPassword,
 } from '../wire/authentication/scram.ts';
-import {
-  credentialsFrom,
-  equalTexts,
-  md5Hash,
-  md5Response,
-  type ScramSecret,
-  type ServerCredentials,
-  type UserSecret,
-} from '../wire/authentication/secret.ts';
+import { credentialsFrom, type ServerCredentials, type UserSecret } from '../wire/authentication/secret.ts';
 import { Frontend } from '../wire/codes.ts';
 import { MessageAssembler } from '../wire/messages/assembler.ts';
 import {
@@ -60,7 +47,8 @@ import {
 } from '../wire/messages/startup.ts';
 import { TrackedParameters } from '../wire/parameters.ts';
 import type { WireSocket } from '../wire/socket.ts';
-import { type AuthType, chooseMethod, scramTerms, unprovableSecret } from './method.ts';
+import { type AuthType, chooseMethod, scramTerms } from './method.ts';
+import { checkCleartext, checkMd5, checkScram } from './proof.ts';
 import { readStartupRequest, type StartupRequest } from './startup-parameters.ts';
 
 export interface ClientSettings {
@@ -129,12 +117,6 @@ const DEFAULT_TRACKED = new TrackedParameters();
 
 /** Makes salts for names without one; another in each process, so that they cannot be computed outside. */
 const MOCK_KEY = randomBytes(32);
-/**
- * SCRAM secrets of plain passwords: deriving one is expensive on purpose. Gone when the auth_file is read anew; made
- * anew where two users share one secret object, since their salts differ.
- */
-const derivedSecrets = new WeakMap<UserSecret, ScramSecret>();
-
 export function acceptClient(wire: WireSocket, deps: ClientDeps): void {
   new ClientLoginMachine(wire, deps).start();
 }
@@ -306,10 +288,11 @@ class ClientLoginMachine {
         const password = readPassword(body);
         if (password === '')
           throw new TviewsError(SqlState.invalidPassword, 'empty password returned by client');
+        const { user } = state.request;
         this.#verify(state.request, async () =>
           state.method === 'md5'
-            ? this.#checkMd5(state.request, password, state.salt)
-            : this.#checkCleartext(state.request, password),
+            ? checkMd5(user, this.#secretOf(user), password, state.salt)
+            : checkCleartext(user, this.#secretOf(user), password),
         );
         return;
       }
@@ -330,10 +313,22 @@ class ClientLoginMachine {
       case 'sasl-first':
         this.#challenge(state.request, body.toString('utf8'));
         return;
-      case 'sasl-final':
-        this.#verify(state.request, () =>
-          this.#checkScram(state.request, body.toString('utf8'), state.asked),
-        );
+      case 'sasl-final': {
+        const { user } = state.request;
+        this.#verify(state.request, async () => {
+          const verdict = await checkScram(
+            user,
+            this.#secretOf(user),
+            body.toString('utf8'),
+            state.asked,
+            MOCK_KEY,
+          );
+          if (verdict === null) return null;
+          if (this.#state.kind === 'verifying')
+            this.#wire.write(authenticationSaslFinal(verdict.serverFinal));
+          return verdict.credentials;
+        });
+      }
     }
   }
 
@@ -370,70 +365,11 @@ class ClientLoginMachine {
     );
   }
 
-  #checkMd5(request: StartupRequest, answer: string, salt: Buffer): ServerCredentials | null {
-    const secret = this.#secretOf(request.user);
-    switch (secret?.kind) {
-      case 'plain':
-        return equalTexts(answer, md5Response(md5Hash(request.user, secret.password), salt))
-          ? credentialsFrom(secret)
-          : null;
-      case 'md5':
-        return equalTexts(answer, md5Response(secret.hash, salt)) ? credentialsFrom(secret) : null;
-      default:
-        // The motions of a known user, with a hash nobody's password has.
-        equalTexts(answer, md5Response(md5Hash(request.user, randomBytes(16).toString('hex')), salt));
-        return null;
-    }
-  }
-
-  async #checkCleartext(request: StartupRequest, password: string): Promise<ServerCredentials | null> {
-    const secret = this.#secretOf(request.user);
-    let right = false;
-    if (secret?.kind === 'scram-sha-256')
-      return (await passwordMatches(password, secret)) ? proven(password) : null;
-    if (secret?.kind === 'plain') right = equalTexts(password, secret.password);
-    else if (secret?.kind === 'md5') right = equalTexts(md5Hash(request.user, password), secret.hash);
-    if (right) return proven(password);
-    await costOfOneDerivation();
-    return null;
-  }
-
-  async #checkScram(
-    request: StartupRequest,
-    clientFinal: string,
-    asked: ScramChallenge,
-  ): Promise<ServerCredentials | null> {
-    const final = readClientFinal(clientFinal, asked);
-    const known = this.#secretOf(request.user);
-    const terms = scramTerms(request.user, known, MOCK_KEY);
-    let derived = false;
-    let secret: ScramSecret | undefined;
-    if (known?.kind === 'scram-sha-256') secret = known;
-    else if (known?.kind === 'plain') {
-      secret = derivedSecrets.get(known);
-      if (secret === undefined || !secret.salt.equals(terms.salt)) {
-        secret = await secretFromPassword(known.password, terms.salt, terms.iterations);
-        derivedSecrets.set(known, secret);
-        derived = true;
-      }
-    }
-    // An md5 hash cannot check a SCRAM proof: such a user fails like one that does not exist.
-    const verdict = checkProof(asked, final, secret ?? unprovableSecret(terms));
-    if (secret === undefined || verdict.kind === 'refused') {
-      if (!derived) await costOfOneDerivation();
-      return null;
-    }
-    if (this.#state.kind === 'verifying') this.#wire.write(authenticationSaslFinal(verdict.serverFinal));
-    return known?.kind === 'plain'
-      ? credentialsFrom(known)
-      : { kind: 'scram-keys', clientKey: verdict.clientKey, serverKey: secret.serverKey };
-  }
+  // ---------------------------------------------------------------------------------------------- outcomes
 
   #secretOf(user: string): UserSecret | undefined {
     return this.#deps.users?.get(user);
   }
-
-  // ---------------------------------------------------------------------------------------------- outcomes
 
   #succeed(request: StartupRequest, credentials: ServerCredentials | null): void {
     // Only somebody who has proved who they are learns which databases there are.
@@ -491,18 +427,6 @@ class ClientLoginMachine {
     linger.unref();
     this.#wire.onClose = () => clearTimeout(linger);
   }
-}
-
-function proven(password: string): ServerCredentials {
-  return { kind: 'password', password };
-}
-
-/**
- * Every failure costs one derivation of keys, made or in vain, so that the time a refusal takes does not tell whether
- * the user exists, nor how the secret is stored.
- */
-async function costOfOneDerivation(): Promise<void> {
-  await secretFromPassword('', MOCK_KEY, DEFAULT_ITERATIONS);
 }
 
 function unsupportedVersion(major: number, minor: number): TviewsError {

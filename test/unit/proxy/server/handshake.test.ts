@@ -133,7 +133,10 @@ describe('a login', () => {
     const given: string[] = [];
     const target = await scripted(
       () => authenticationCleartextPassword,
-      (body) => (given.push(readPassword(body)), welcome),
+      (body) => {
+        given.push(readPassword(body));
+        return welcome;
+      },
     );
     (await connectServer(target)).wire.destroy();
     expect(given).toEqual(['secret']);
