@@ -134,10 +134,13 @@ class ClientLoginMachine {
   }
 
   start(): void {
+    const onClose = this.#wire.onClose;
     this.#wire.onBytes = (chunk) => this.#receive(chunk);
-    this.#wire.onClose = () => {
+    // Whoever accepted the connection may keep count of it: their receiver is told too, until the login is handed over.
+    this.#wire.onClose = (error) => {
       clearTimeout(this.#timer);
       this.#state = { kind: 'ended' };
+      onClose(error);
     };
     const limit = this.#deps.settings.clientLoginTimeoutMs;
     if (limit > 0) this.#timer = setTimeout(() => this.#timedOut(), limit);
@@ -423,9 +426,8 @@ class ClientLoginMachine {
     this.#state = { kind: 'ended' };
     if (lastWords !== undefined) this.#wire.write(lastWords);
     this.#wire.end();
-    const linger = setTimeout(() => this.#wire.destroy(), LINGER_MS);
-    linger.unref();
-    this.#wire.onClose = () => clearTimeout(linger);
+    this.#timer = setTimeout(() => this.#wire.destroy(), LINGER_MS);
+    this.#timer.unref();
   }
 }
 

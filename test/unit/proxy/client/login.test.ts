@@ -410,6 +410,27 @@ describe('authentication', () => {
     expect(w.logins).toEqual([]);
   });
 
+  test('whoever accepted the connection learns that it ended, before and after a refusal', async () => {
+    for (const said of [startup().subarray(0, 10), startup({ user: 'eve' })]) {
+      const client = new MemoryClient();
+      let closed = 0;
+      client.wire.onClose = () => {
+        closed += 1;
+      };
+      acceptClient(client.wire, {
+        settings: { authType: 'trust', ignoreStartupParameters: new Set(), clientLoginTimeoutMs: 0 },
+        users,
+        databaseExists: () => true,
+        cancel: async () => {},
+        authenticated: () => {},
+        log: { debug() {}, info() {}, error() {} },
+      });
+      client.say(said);
+      await client.vanish();
+      expect(closed).toBe(1);
+    }
+  });
+
   test('a fault in taking a client over ends that client only', () => {
     const { client, faults } = world('trust', {
       authenticated: () => {
