@@ -48,7 +48,10 @@ ${ordered.map((tview) => `  ${hang(lock(tview, reached.get(tview.id)!, options),
 
   IF merged <> '{}' THEN
     own_xid := pg_current_xact_id()::text::bigint;
+    -- Opens the guards of the tv_ tables. Not in a SET clause: only a superuser may put a setting of ours into one.
+    PERFORM set_config('tviews.flushing', 'on', true);
 ${ordered.map((tview) => `    ${hang(section(tview, reached.get(tview.id)!), 4)}`).join('\n')}
+    PERFORM set_config('tviews.flushing', 'off', true);
   END IF;
 
   -- After the last flush nobody listens to notices any more: what a deferred trigger of the user writes during COMMIT

@@ -131,15 +131,20 @@ function keySteps(tview: RefreshedTview): string {
   return tview.plan.sources
     .map((source, i) => {
       const id = quoteLiteral(String(tview.sourceIds[i]!));
-      const steps = source.occurrences.map(
-        (occurrence) => `-- ${occurrence.path.replaceAll(/\s+/g, ' ')}
+      // Occurrences of one table often have one key query: a table read by three subqueries of the same correlation.
+      const paths = new Map<string, string[]>();
+      for (const { keyQuery, path } of source.occurrences) {
+        paths.set(keyQuery.trim(), [...(paths.get(keyQuery.trim()) ?? []), path.replaceAll(/\s+/g, ' ')]);
+      }
+      const steps = [...paths].map(
+        ([keyQuery, explained]) => `${[...new Set(explained)].map((path) => `-- ${path}`).join('\n')}
 WITH changed AS (
   ${hang(imagesRelation(`changes->${id}`, source.linkColumns), 2)}
 )
 SELECT ${tview.plan.key.map((_, k) => `key_${k + 1} || array_agg(found.k${k + 1})`).join(', ')}
 INTO ${keyVariables(tview)}
 FROM (
-  ${hang(occurrence.keyQuery.trim(), 2)}
+  ${hang(keyQuery, 2)}
 ) AS found (${keyAliases(tview)});`,
       );
       return `IF changes ? ${id} THEN
