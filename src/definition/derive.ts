@@ -46,20 +46,24 @@ export function derivePaths(
     if (keyColumns !== null) paths.set(index, { occurrence: index, hops: [], keyColumns });
   }
   if (paths.size === 0) refuseSpreadKey(definition, key);
-  // Level by level away from the roots, so that each path is a shortest one and ends with its parent's.
-  for (let grown = true; grown; ) {
-    grown = false;
+  const hops = new Hops(links, definition.occurrences.length);
+  // Level by level away from the roots, so that each path is a shortest one and ends with its parent's. A parent that
+  // shares fewer columns comes last: in a schema where every table has a tenant, the tenant alone is a link, and a bad one.
+  const grow = (isWide: (from: number, to: number) => boolean, atMost: number): boolean => {
     const level = [...paths.keys()].sort((a, b) => a - b);
+    let grown = 0;
     for (const { index } of definition.occurrences) {
-      if (paths.has(index)) continue;
-      const parent = level.find((to) => hopLinks(index, to, links).length > 0);
+      if (paths.has(index) || grown >= atMost) continue;
+      const parent = level.find((to) => hops.links(index, to).length > 0 && isWide(index, to));
       if (parent === undefined) continue;
-      const { hops, keyColumns } = paths.get(parent)!;
-      const hop = { to: parent, links: hopLinks(index, parent, links) };
-      paths.set(index, { occurrence: index, hops: [hop, ...hops], keyColumns });
-      grown = true;
+      const { hops: rest, keyColumns } = paths.get(parent)!;
+      const hop = { to: parent, links: hops.links(index, parent) };
+      paths.set(index, { occurrence: index, hops: [hop, ...rest], keyColumns });
+      grown += 1;
     }
-  }
+    return grown > 0;
+  };
+  while (grow((from, to) => hops.isWidest(from, to), Number.POSITIVE_INFINITY) || grow(() => true, 1));
   return definition.occurrences.map((occurrence) => {
     const path = paths.get(occurrence.index);
     return path ?? refuseUnlinked(definition, occurrence);
@@ -97,11 +101,32 @@ function ownKey(
   return columns;
 }
 
-/** The equalities between an occurrence and a possible parent: those the definition states, else those it implies. */
-function hopLinks(from: number, to: number, links: readonly Link[]): readonly Link[] {
-  const between = links.filter((link) => link.from.occurrence === from && link.to.occurrence === to);
-  const stated = between.filter((link) => link.stated);
-  return stated.length > 0 ? stated : between;
+/** Which occurrences can be whose parents. */
+class Hops {
+  private readonly all: readonly Link[];
+  private readonly widest: readonly number[];
+
+  constructor(links: readonly Link[], occurrences: number) {
+    this.all = links;
+    const numbers = Array.from({ length: occurrences }, (_, index) => index);
+    this.widest = numbers.map((from) => Math.max(...numbers.map((to) => this.width(from, to))));
+  }
+
+  /** Every equality between the two that the definition states, and those it implies of other columns. */
+  links(from: number, to: number): readonly Link[] {
+    const between = this.all.filter((link) => link.from.occurrence === from && link.to.occurrence === to);
+    const stated = between.filter((link) => link.stated);
+    const covered = new Set(stated.map((link) => link.from.column));
+    return [...stated, ...between.filter((link) => !link.stated && !covered.has(link.from.column))];
+  }
+
+  isWidest(from: number, to: number): boolean {
+    return this.width(from, to) === this.widest[from];
+  }
+
+  private width(from: number, to: number): number {
+    return new Set(this.links(from, to).map((link) => link.from.column)).size;
+  }
 }
 
 function refuseSpreadKey(definition: ResolvedDefinition, key: readonly KeyColumn[]): never {

@@ -1,0 +1,333 @@
+import { readFileSync } from 'node:fs';
+import type pg from 'pg';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
+import { compileAlone, compileIn, pathsOf } from './kit.ts';
+
+const shop = readFileSync(new URL('shop.sql', import.meta.url), 'utf8');
+let database: FreshDatabase;
+let client: pg.Client;
+
+beforeAll(async () => {
+  database = await freshDatabase({ schema: 'shop', sql: `SET search_path = shop; ${shop}` });
+  client = await database.client();
+});
+afterAll(() => database.drop());
+
+const product = `
+  SELECT p.pk_product, p.id, p.fk_category,
+         jsonb_build_object(
+           'sku', p.sku,
+           'price', jsonb_build_object('base', p.base_price,
+                                       'discount_pct', round((1 - p.current_price / p.base_price) * 100)),
+           'category', jsonb_build_object('id', c.id, 'name', c.name, 'slug', c.slug),
+           'supplier', CASE WHEN s.pk_supplier IS NOT NULL THEN jsonb_build_object('name', s.name) END,
+           'inventory', CASE WHEN i.pk_inventory IS NOT NULL THEN
+             jsonb_build_object('available', i.quantity - i.reserved, 'in_stock', i.quantity > i.reserved) END,
+           'reviews', jsonb_build_object(
+             'count', (SELECT count(*) FROM review r WHERE r.fk_product = p.pk_product),
+             'average_rating', (SELECT round(avg(r.rating), 2) FROM review r WHERE r.fk_product = p.pk_product),
+             'recent', (SELECT jsonb_agg(jsonb_build_object('title', x.title) ORDER BY x.created_at DESC, x.pk_review)
+                        FROM (SELECT * FROM review r WHERE r.fk_product = p.pk_product
+                              ORDER BY r.created_at DESC, r.pk_review LIMIT 5) x)),
+           'created_at', p.created_at, 'updated_at', p.updated_at::text) AS data
+  FROM product p
+  JOIN category c ON c.pk_category = p.fk_category
+  LEFT JOIN supplier s ON s.pk_supplier = p.fk_supplier
+  LEFT JOIN inventory i ON i.fk_product = p.pk_product`;
+
+describe('the shop', () => {
+  test("product: lookups are mapped through product's own links, children carry the key", async () => {
+    const plan = await compileAlone(client, 'shop', product, { name: 'product' });
+    expect(plan.key).toEqual([{ name: 'pk_product', type: 'integer', collation: null }]);
+    expect(plan.columns.map(({ name }) => name)).toEqual(['pk_product', 'id', 'fk_category', 'data']);
+    expect(pathsOf(plan)).toEqual([
+      'local: product p (p.pk_product)',
+      'mapped: category c → product p (p.fk_category = c.pk_category)',
+      'mapped: supplier s → product p (p.fk_supplier = s.pk_supplier)',
+      'local: inventory i (i.fk_product = pk_product)',
+      'local: review r (r.fk_product = pk_product)',
+      'local: review r (r.fk_product = pk_product)',
+      'local: review r (r.fk_product = pk_product)',
+    ]);
+    const supplier = plan.sources.find(({ table }) => table.name === 'supplier');
+    expect(supplier).toMatchObject({
+      kind: 'table',
+      linkColumns: [{ name: 'pk_supplier' }],
+      referencedColumns: ['pk_supplier', 'name'],
+      primaryKey: ['pk_supplier'],
+    });
+    expect(supplier?.occurrences[0]).toMatchObject({
+      keyQuery: [
+        'SELECT "p"."pk_product"::integer AS "pk_product"',
+        'FROM changed',
+        'JOIN "shop"."product" AS "p" ON "p"."fk_supplier" OPERATOR(pg_catalog.=) changed."pk_supplier"',
+      ].join('\n'),
+      probes: [{ table: { schema: 'shop', name: 'product' }, columns: ['fk_supplier'] }],
+    });
+    expect(plan.advice).toEqual([
+      {
+        kind: 'missing-index',
+        message: 'table shop.product has no index on (fk_supplier), by which changes are mapped to keys',
+        hint: 'CREATE INDEX ON "shop"."product" ("fk_supplier");',
+      },
+    ]);
+  });
+
+  test('a grouped derived table joined on its group column carries the key', async () => {
+    const plan = await compileAlone(
+      client,
+      'shop',
+      `SELECT p.pk_product, r.count, r.average
+       FROM product p LEFT JOIN (SELECT fk_product, count(*), avg(rating) AS average FROM review GROUP BY fk_product) r
+         ON r.fk_product = p.pk_product
+       WHERE p.status = 'active'`,
+    );
+    expect(pathsOf(plan)).toEqual([
+      'local: product p (p.pk_product)',
+      'local: review (review.fk_product = pk_product)',
+    ]);
+  });
+});
+
+describe('paths', () => {
+  const accepted: readonly {
+    promise: string;
+    sql: string;
+    key?: string[];
+    setup?: string;
+    paths: string[];
+    keys?: string[];
+  }[] = [
+    {
+      promise: 'WHERE equalities of a comma join are links',
+      sql: 'SELECT p.pk_product, c.name FROM product p, category c WHERE c.pk_category = p.fk_category',
+      paths: [
+        'local: product p (p.pk_product)',
+        'mapped: category c → product p (p.fk_category = c.pk_category)',
+      ],
+    },
+    {
+      promise: 'USING is a link',
+      setup: 'CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int, x int)',
+      sql: 'SELECT id, x FROM a LEFT JOIN b USING (id)',
+      paths: ['local: a (a.id)', 'local: b (b.id = id)'],
+    },
+    {
+      promise: 'a table in two roles has two paths',
+      sql: `SELECT c.pk_category, u.name AS parent, (SELECT count(*) FROM category k WHERE k.fk_parent_category = c.pk_category)
+            FROM category c LEFT JOIN category u ON u.pk_category = c.fk_parent_category`,
+      paths: [
+        'local: category c (c.pk_category)',
+        'mapped: category u → category c (c.fk_parent_category = u.pk_category)',
+        'local: category k (k.fk_parent_category = pk_category)',
+      ],
+    },
+    {
+      promise: 'equalities spare the tables in the middle',
+      sql: `SELECT p.pk_product, i.quantity FROM product p
+            JOIN review r ON r.fk_product = p.pk_product JOIN inventory i ON i.fk_product = r.fk_product`,
+      paths: [
+        'local: product p (p.pk_product)',
+        'local: review r (r.fk_product = pk_product)',
+        'local: inventory i (i.fk_product = pk_product)',
+      ],
+    },
+    {
+      promise: 'two hops from a lookup of a child',
+      setup: 'CREATE TABLE author (id int PRIMARY KEY, name text); ALTER TABLE review ADD author int',
+      sql: `SELECT p.pk_product, (SELECT jsonb_agg(a.name ORDER BY r.pk_review) FROM review r LEFT JOIN author a ON a.id = r.author
+                                  WHERE r.fk_product = p.pk_product AND r.verified) FROM product p`,
+      paths: [
+        'local: product p (p.pk_product)',
+        'local: review r (r.fk_product = pk_product)',
+        'mapped: author a → review r (r.author = a.id)',
+      ],
+    },
+    {
+      promise: 'EXISTS, NOT EXISTS and positive IN are linked by their equalities',
+      sql: `SELECT p.pk_product FROM product p
+            WHERE EXISTS (SELECT FROM review r WHERE r.fk_product = p.pk_product AND r.rating > 3)
+              AND NOT EXISTS (SELECT FROM inventory i WHERE i.fk_product = p.pk_product)
+              AND p.fk_supplier IN (SELECT s.pk_supplier FROM supplier s WHERE s.country = 'NL')`,
+      paths: [
+        'local: product p (p.pk_product)',
+        'local: review r (r.fk_product = pk_product)',
+        'local: inventory i (i.fk_product = pk_product)',
+        'mapped: supplier s → product p (p.fk_supplier = s.pk_supplier)',
+      ],
+    },
+    {
+      promise: 'LATERAL with LIMIT, and a function over it',
+      sql: `SELECT p.pk_product, l.title, w.word FROM product p
+            LEFT JOIN LATERAL (SELECT r.title FROM review r WHERE r.fk_product = p.pk_product
+                               ORDER BY r.created_at DESC, r.pk_review LIMIT 1) l ON true
+            CROSS JOIN LATERAL jsonb_array_elements_text(jsonb_build_array(l.title)) w(word)`,
+      paths: ['local: product p (p.pk_product)', 'local: review r (r.fk_product = pk_product)'],
+    },
+    {
+      promise: 'GROUP BY: the groups are the key',
+      sql: `SELECT r.user_number, count(*), max(p.name) FROM review r JOIN product p ON p.pk_product = r.fk_product
+            GROUP BY r.user_number HAVING count(*) > 1`,
+      paths: [
+        'local: review r (r.user_number)',
+        'mapped: product p → review r (r.fk_product = p.pk_product)',
+      ],
+      keys: ['user_number'],
+    },
+    {
+      promise: 'a WITH query stands where it is read',
+      sql: `WITH n AS (SELECT fk_product, count(*) AS n FROM review GROUP BY 1)
+            SELECT p.pk_product, n.n FROM product p LEFT JOIN n ON n.fk_product = p.pk_product`,
+      paths: ['local: product p (p.pk_product)', 'local: review (review.fk_product = pk_product)'],
+    },
+    {
+      promise: 'views are expanded, whole rows read everything',
+      setup: `CREATE VIEW stock (product, free) AS SELECT fk_product, quantity - reserved FROM inventory;
+              CREATE VIEW both_ AS SELECT p.pk_product AS a, to_jsonb(p.*) AS b, stock.free FROM product p
+                JOIN stock ON stock.product = p.pk_product`,
+      sql: 'SELECT a, b, free FROM both_',
+      paths: ['local: product p (p.pk_product)', 'local: inventory (inventory.fk_product = a)'],
+      keys: ['a'],
+    },
+    {
+      promise: 'text and varchar are equal as text',
+      setup: 'CREATE TABLE t (code varchar(5) PRIMARY KEY); CREATE TABLE u (ref text, n int)',
+      sql: 'SELECT t.code, (SELECT sum(u.n) FROM u WHERE u.ref = t.code) FROM t',
+      paths: ['local: t (t.code)', 'local: u (u.ref = code)'],
+    },
+    {
+      promise: 'a bigint that refers to an integer goes through the table: casting it could fail',
+      setup: 'CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (ref bigint, n int)',
+      sql: 'SELECT t.id, (SELECT sum(u.n) FROM u WHERE u.ref = t.id) FROM t',
+      paths: ['local: t (t.id)', 'mapped: u → t (t.id = u.ref)'],
+    },
+    {
+      promise: 'an equality under a collation that makes different strings equal is no identity',
+      setup: `CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+              CREATE TABLE t (code text COLLATE ci PRIMARY KEY); CREATE TABLE u (ref text COLLATE ci, n int)`,
+      sql: 'SELECT t.code, (SELECT sum(u.n) FROM u WHERE u.ref = t.code) FROM t',
+      paths: ['local: t (t.code)', 'mapped: u → t (t.code = u.ref)'],
+    },
+    {
+      promise: 'composite keys and links',
+      setup: `CREATE TABLE o (shop int, no int, PRIMARY KEY (shop, no));
+              CREATE TABLE l (shop int, no int, line int, item int, PRIMARY KEY (shop, no, line));
+              CREATE TABLE it (shop int, id int, name text, PRIMARY KEY (shop, id))`,
+      sql: `SELECT o.no, o.shop, (SELECT jsonb_agg(it.name ORDER BY l.line) FROM l JOIN it ON it.shop = l.shop AND it.id = l.item
+                                  WHERE l.shop = o.shop AND l.no = o.no) FROM o`,
+      paths: [
+        'local: o (o.shop, o.no)',
+        'local: l (l.shop = shop, l.no = no)',
+        'mapped: it → l (l.shop = it.shop and l.item = it.id)',
+      ],
+      keys: ['shop', 'no'],
+    },
+    {
+      promise: 'a key of two tables, of which one refers to the other',
+      sql: `SELECT p.pk_product, r.pk_review, p.name FROM product p JOIN review r ON r.fk_product = p.pk_product`,
+      key: ['pk_product', 'pk_review'],
+      paths: [
+        'mapped: product p → review r (r.fk_product = p.pk_product)',
+        'local: review r (r.fk_product = pk_product, r.pk_review)',
+      ],
+    },
+    {
+      promise: 'a nullable column that a condition shows to be filled can be the key',
+      sql: 'SELECT p.fk_supplier, count(*) FROM product p JOIN supplier s ON s.pk_supplier = p.fk_supplier GROUP BY p.fk_supplier',
+      paths: ['local: product p (p.fk_supplier)', 'local: supplier s (s.pk_supplier = fk_supplier)'],
+    },
+    {
+      promise: 'pinned settings make these exact',
+      sql: `SELECT p.pk_product, to_char(p.created_at, 'YYYY'), date_trunc('day', p.created_at), p.created_at::date,
+                   p.created_at + interval '1 day' AS b, extract(epoch FROM p.created_at), concat(p.name, 1), p.name || 1 AS a,
+                   format('%s', p.sku), row_to_json(p.*), age(p.updated_at, p.created_at), p.created_at AT TIME ZONE 'Asia/Tokyo'
+            FROM product p`,
+      paths: ['local: product p (p.pk_product)'],
+    },
+  ];
+
+  test.each(accepted)('$promise', async ({ promise: _, sql, paths, keys, ...options }) => {
+    const plan = await compileAlone(client, 'shop', sql, options);
+    expect(pathsOf(plan)).toEqual(paths);
+    if (keys !== undefined) expect(plan.key.map(({ name }) => name)).toEqual(keys);
+  });
+
+  test('every key query runs against images with the link columns and no more', async () => {
+    for (const { sql, setup, key } of accepted) {
+      await client.query('BEGIN');
+      await client.query('SET LOCAL search_path = shop');
+      if (setup !== undefined) await client.query(setup);
+      const plan = await compileIn(client, 'shop', sql, key === undefined ? {} : { key });
+      for (const { linkColumns, occurrences } of plan.sources) {
+        const images = linkColumns.map(({ name, type }) => `NULL::${type} AS "${name}"`).join(', ');
+        for (const { keyQuery } of occurrences) {
+          const { fields } = await client.query(`WITH changed AS (SELECT ${images}) ${keyQuery}`);
+          expect(fields.map(({ name }) => name)).toEqual(plan.key.map(({ name }) => name));
+        }
+      }
+      await client.query('ROLLBACK');
+    }
+  });
+
+  test('a tview is a source like a table, of its own kind', async () => {
+    const plan = await compileAlone(
+      client,
+      'shop',
+      `SELECT c.pk_category, (SELECT jsonb_agg(t.data ORDER BY t.pk_product) FROM tv_product t WHERE t.fk_category = c.pk_category)
+       FROM category c`,
+      {
+        setup: 'CREATE TABLE tv_product (pk_product int PRIMARY KEY, fk_category int, data jsonb)',
+        tviews: ['tv_product'],
+      },
+    );
+    expect(plan.sources.map(({ table, kind }) => [table.name, kind])).toEqual([
+      ['category', 'table'],
+      ['tv_product', 'tview'],
+    ]);
+  });
+
+  test('a virtual generated column stands for every stored one', async () => {
+    const plan = await compileAlone(client, 'shop', 'SELECT g.id, g.twice FROM g', {
+      setup: 'CREATE TABLE g (id int PRIMARY KEY, x int, twice int GENERATED ALWAYS AS (x * 2) VIRTUAL)',
+    });
+    expect(plan.sources[0]?.referencedColumns).toEqual(['id', 'x']);
+  });
+});
+
+describe('advice', () => {
+  test('is given where the order of an aggregate is left open', async () => {
+    const plan = await compileAlone(
+      client,
+      'shop',
+      `SELECT p.pk_product, (SELECT jsonb_agg(r.title) FROM review r WHERE r.fk_product = p.pk_product),
+              (SELECT string_agg(r.title, ',' ORDER BY r.pk_review) FROM review r WHERE r.fk_product = p.pk_product),
+              (SELECT array_agg(x.title) FROM (SELECT r.title FROM review r WHERE r.fk_product = p.pk_product ORDER BY r.pk_review) x),
+              ARRAY(SELECT r.title FROM review r WHERE r.fk_product = p.pk_product)
+       FROM product p`,
+    );
+    expect(plan.advice.map(({ message }) => message)).toEqual([
+      'jsonb_agg() without ORDER BY in the definition: the order of its elements is not determined',
+      'ARRAY(SELECT …) without ORDER BY in the definition: the order of its elements is not determined',
+    ]);
+  });
+
+  test('names the index that is missing, and its statement runs', async () => {
+    const plan = await compileAlone(
+      client,
+      'shop',
+      'SELECT t.id, (SELECT count(*) FROM u WHERE u.a = t.a AND u.b = t.b) FROM t',
+      {
+        setup:
+          'CREATE TABLE t (id int PRIMARY KEY, a int, b int); CREATE TABLE u (a int, b int); CREATE INDEX ON u (b, a, a)',
+      },
+    );
+    expect(plan.advice).toEqual([
+      {
+        kind: 'missing-index',
+        message: 'table shop.t has no index on (a, b), by which changes are mapped to keys',
+        hint: 'CREATE INDEX ON "shop"."t" ("a", "b");',
+      },
+    ]);
+  });
+});

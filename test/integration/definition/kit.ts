@@ -1,0 +1,70 @@
+/** Compiles a definition on a real server, in a transaction that is rolled back. */
+import type pg from 'pg';
+import type { SqlExecutor } from '../../../src/database/executor.ts';
+import { compileDefinition } from '../../../src/definition/compile.ts';
+import type { RefreshPlan } from '../../../src/definition/plan.ts';
+
+export function executorOf(client: pg.Client): SqlExecutor {
+  return {
+    query: async <Row extends object>(text: string, values?: readonly unknown[]) => {
+      const result: pg.QueryResult | pg.QueryResult[] = await client.query(text, values as unknown[]);
+      const last = Array.isArray(result) ? result.at(-1) : result;
+      return (last?.rows ?? []) as Row[];
+    },
+  };
+}
+
+export interface CompileOptions {
+  readonly key?: readonly string[];
+  readonly name?: string;
+  /** Tables that are tviews. */
+  readonly tviews?: readonly string[];
+}
+
+/** Creates `v_<name>` over the query in the current schema and compiles it. Inside the caller's transaction. */
+export async function compileIn(
+  client: pg.Client,
+  schema: string,
+  query: string,
+  options: CompileOptions = {},
+): Promise<RefreshPlan> {
+  const name = options.name ?? 'x';
+  await client.query(`SET LOCAL search_path = ${schema}`);
+  await client.query(`CREATE VIEW v_${name} AS ${query}`);
+  const { rows } = await client.query<{ oid: number }>(
+    'SELECT oid FROM pg_class WHERE relname = ANY ($1) AND relnamespace = $2::regnamespace',
+    [options.tviews ?? [], schema],
+  );
+  await client.query("SET LOCAL search_path = ''");
+  return compileDefinition(executorOf(client), {
+    view: { schema, name: `v_${name}` },
+    table: { schema, name: `tv_${name}` },
+    key: options.key ?? null,
+    isTview: (oid) => rows.some((row) => row.oid === oid),
+  });
+}
+
+/** The same in a transaction of its own; `setup` runs before it. */
+export async function compileAlone(
+  client: pg.Client,
+  schema: string,
+  query: string,
+  options: CompileOptions & { readonly setup?: string } = {},
+): Promise<RefreshPlan> {
+  await client.query('BEGIN');
+  try {
+    await client.query(`SET LOCAL search_path = ${schema}`);
+    if (options.setup !== undefined) await client.query(options.setup);
+    return await compileIn(client, schema, query, options);
+  } finally {
+    await client.query('ROLLBACK');
+  }
+}
+
+/** `alias: mapping path | key query on one line`, for every occurrence in order. */
+export function pathsOf(plan: RefreshPlan): string[] {
+  return plan.sources
+    .flatMap(({ occurrences }) => occurrences)
+    .sort((a, b) => a.index - b.index)
+    .map(({ mapping, path }) => `${mapping}: ${path}`);
+}
