@@ -105,7 +105,13 @@ class Walk {
     }
     if (select.valuesLists !== undefined) {
       this.visit(select.valuesLists, scope);
-      return { columns: [], always: [], grouping: null };
+      const [first] = select.valuesLists;
+      const width = first !== undefined && 'List' in first ? (first.List.items?.length ?? 0) : 0;
+      const columns = Array.from({ length: width }, (_, place) => ({
+        name: `column${place + 1}`,
+        origin: computed('a constant'),
+      }));
+      return { columns, always: [], grouping: null };
     }
     const items = (select.fromClause ?? []).map((item) => this.fromItem(item, scope));
     const always = items.flatMap((item) => item.always);

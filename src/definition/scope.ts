@@ -1,8 +1,8 @@
 /** Names that can be seen from one place of a definition, and what a column reference means there. */
 
 import type { CommonTableExpr } from '@pgsql/types';
-import { SqlState, TviewsError } from '../errors/errors.ts';
 import type { ColumnName } from './grammar.ts';
+import { refuse } from './refuse.ts';
 import type { NamedOrigin, Origin } from './resolved.ts';
 
 /** A FROM item by its alias. `open`: a function or VALUES, whose columns need no list since none is a table's. */
@@ -77,8 +77,9 @@ function unqualified(scope: Scope, column: string): readonly Origin[] | null {
 
 /** System columns (ctid, xmin, tableoid) are the only ones the server accepts that no list has. */
 function unknownColumn(name: string): never {
-  throw new TviewsError(SqlState.featureNotSupported, `column ${name} is not supported in a tview`, {
-    detail: 'System columns change without any change of the row: VACUUM FULL moves it, for example.',
-    hint: 'Identify the row by its primary key.',
-  });
+  return refuse(
+    `column ${name} is not supported in a tview`,
+    'System columns change without any change of the row: VACUUM FULL moves it, for example.',
+    'Identify the row by its primary key.',
+  );
 }

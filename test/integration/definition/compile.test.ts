@@ -114,6 +114,31 @@ describe('paths', () => {
       paths: ['local: a (a.id)', 'local: b (b.id = id)'],
     },
     {
+      promise: 'an aliased join is its two sides',
+      setup:
+        'CREATE TABLE a (id int PRIMARY KEY, x int); CREATE TABLE b (id int, x int); CREATE TABLE d (y int)',
+      sql: `SELECT j.id, j.p AS one, j.q AS two, d.y FROM (a JOIN b USING (id)) AS j (id, p, q) LEFT JOIN d ON d.y = j.q`,
+      paths: ['local: a (a.id)', 'local: b (b.id = id)', 'mapped: d → b (b.x = d.y)'],
+    },
+    {
+      promise: 'names in any spelling and columns renamed since',
+      setup: `CREATE TABLE "Näme ""x""" ("Id" int PRIMARY KEY, "select" int); CREATE TABLE "changed" (ref int, v int);
+              CREATE VIEW old AS SELECT * FROM "changed"; ALTER TABLE "changed" RENAME ref TO "New Ref"`,
+      sql: `SELECT c."Id", (SELECT sum(old.v) FROM old WHERE old.ref = c."select") AS s,
+                   (SELECT sum(changed.v) FROM changed WHERE changed."New Ref" = c."select") AS t FROM "Näme ""x""" c`,
+      paths: [
+        'local: Näme "x" c (c.Id)',
+        'mapped: changed → Näme "x" c (c.select = changed.New Ref)',
+        'mapped: changed → Näme "x" c (c.select = changed.New Ref)',
+      ],
+    },
+    {
+      promise: 'a path through a table called changed',
+      setup: 'CREATE TABLE changed (id int PRIMARY KEY, l int); CREATE TABLE l (id int)',
+      sql: 'SELECT changed.id, (SELECT count(*) FROM l WHERE l.id = changed.l) AS n FROM changed',
+      paths: ['local: changed (changed.id)', 'mapped: l → changed (changed.l = l.id)'],
+    },
+    {
       promise: 'a table in two roles has two paths',
       sql: `SELECT c.pk_category, u.name AS parent, (SELECT count(*) FROM category k WHERE k.fk_parent_category = c.pk_category)
             FROM category c LEFT JOIN category u ON u.pk_category = c.fk_parent_category`,

@@ -147,6 +147,13 @@ const joins: readonly Refused[] = [
 ];
 
 const keys: readonly Refused[] = [
+  { sql: "VALUES (1, 'x')", message: 'the definition has no key' },
+  {
+    sql: 'SELECT v.column1 FROM v',
+    setup: 'CREATE VIEW v AS VALUES (1), (2)',
+    key: ['column1'],
+    message: 'key column "column1" is computed',
+  },
   { sql: 'SELECT p.name FROM product p', message: 'the definition has no key' },
   {
     sql: 'SELECT lower(p.sku) AS a, count(*) FROM product p GROUP BY lower(p.sku)',
@@ -184,6 +191,10 @@ const keys: readonly Refused[] = [
 ];
 
 const computations: readonly Refused[] = [
+  {
+    sql: 'SELECT p.pk_product, c.xmin FROM product p JOIN category c ON c.pk_category = p.fk_category',
+    message: 'column c.xmin is not supported in a tview',
+  },
   {
     sql: `${p} WHERE p.created_at > now()`,
     message: 'function now() in the definition depends on the clock',
