@@ -52,16 +52,22 @@ async function runProxy(file: string | undefined, options: ProxyOptions): Promis
     file: logfile,
     quiet: options.quiet === true,
   });
-  const removePidfile = pidfile === null ? () => undefined : writePidfile(pidfile);
+  if (pidfile !== null) refuseRunning(pidfile);
+  let removePidfile = (): void => undefined;
   try {
     // Loaded here: the other commands need nothing of the proxy.
     const { startService } = await import('./service.ts');
     const service = await startService(settings, log);
+    // Once clients are let in: whoever waits for the file finds a proxy that works.
+    if (pidfile !== null) removePidfile = writePidfile(pidfile);
     await untilSignal(log);
     await service.close(shutdownGraceMs);
     log.info('stopped');
   } catch (error) {
-    log.fatal({ err: error }, 'could not run');
+    // The caller says it on standard error, in a sentence; the file is for whoever was not there.
+    const { log_level: level, log_format: format } = settings.tviews;
+    if (logfile !== null)
+      createLogger({ level, format, file: logfile, quiet: true }).fatal({ err: error }, 'could not run');
     throw error;
   } finally {
     removePidfile();
@@ -86,8 +92,7 @@ function untilSignal(log: Logger): Promise<void> {
   });
 }
 
-/** Gives the function that removes it again. */
-function writePidfile(pidfile: string): () => void {
+function refuseRunning(pidfile: string): void {
   const running = existsSync(pidfile) ? Number.parseInt(readFileSync(pidfile, 'utf8'), 10) : Number.NaN;
   if (!Number.isNaN(running) && running !== process.pid && isAlive(running)) {
     throw new TviewsError(
@@ -96,6 +101,10 @@ function writePidfile(pidfile: string): () => void {
       { hint: 'Stop that process first, or remove the file if it is not a proxy.' },
     );
   }
+}
+
+/** Gives the function that removes it again. */
+function writePidfile(pidfile: string): () => void {
   try {
     writeFileSync(pidfile, `${process.pid}\n`);
   } catch (error) {

@@ -21,7 +21,7 @@ import { SqlState, TviewsError } from '../../errors/errors.ts';
 import { type Binaries, canReach, chooseUser, findBinaries, type RunAs } from './postgres-binaries.ts';
 
 export interface LocalPostgresOptions {
-  /** Created and initialised if it is not there; kept after stop(). */
+  /** Created and initialised if it is not there, in a folder that is; kept after stop(). */
   readonly dataDirectory: string;
   /** 0, the default: any free port. */
   readonly port?: number;
@@ -136,7 +136,7 @@ async function initialise(
   user: RunAs | null,
   options: LocalPostgresOptions,
 ): Promise<void> {
-  mkdirSync(dataDirectory, { recursive: true, mode: 0o700 });
+  if (!existsSync(dataDirectory)) mkdirSync(dataDirectory, { mode: 0o700 });
   if (user !== null) chownSync(dataDirectory, user.uid, user.gid);
   const passwordFile = `${dataDirectory}.password-${process.pid}`;
   const logFile = `${dataDirectory}.initdb.log`;

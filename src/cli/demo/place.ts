@@ -33,7 +33,7 @@ export function preparePlace(given: string | undefined, usual: string, fresh: bo
   }
   if (fresh) remove(folder);
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o755 });
+    makeFolder(folder);
     return { folder, dataDirectory: join(folder, 'postgres'), password: passwordIn(folder), remark };
   } catch (error) {
     throw new TviewsError(
@@ -42,6 +42,13 @@ export function preparePlace(given: string | undefined, usual: string, fresh: bo
       { hint: 'Give --data-directory a folder you may write to.', cause: error },
     );
   }
+}
+
+/** One folder after the other: Node's own `recursive` never ends below /proc, where nothing can be made. */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  makeFolder(dirname(folder));
+  mkdirSync(folder, { mode: 0o755 });
 }
 
 /** Deletes an earlier demo, and refuses to delete anything that is not one. */

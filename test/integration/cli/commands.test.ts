@@ -1,0 +1,156 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { executorOf } from '../../../src/cli/connect.ts';
+import { createShop, fillShop, shopDefinitions, shopTviews } from '../../../src/cli/demo/shop.ts';
+import { type CommandResult, tviews } from '../../kit/command.ts';
+import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
+import { divergence, inStep } from '../../kit/oracle.ts';
+
+let database: FreshDatabase;
+const folder = mkdtempSync(join(tmpdir(), 'tviews-cli-'));
+
+beforeAll(async () => {
+  database = await freshDatabase();
+  const executor = executorOf(await database.client());
+  await createShop(executor);
+  await fillShop(executor, '1k');
+});
+afterAll(async () => {
+  rmSync(folder, { recursive: true });
+  await database.drop();
+});
+
+function run(...argv: string[]): Promise<CommandResult> {
+  return tviews(argv, { env: { DATABASE_URL: database.url } });
+}
+
+test('without schema tviews a command says what to do', async () => {
+  expect(await run('list')).toMatchObject({
+    exitCode: 1,
+    stderr: 'error: tviews is not installed in this database\nHINT: Run "tviews init" first.\n',
+  });
+});
+
+test('init installs, and again finds nothing to do', async () => {
+  expect((await run('init')).stdout).toMatch(/^schema tviews: \d+ migrations? applied\n$/);
+  expect((await run('init')).stdout).toBe('schema tviews is up to date\n');
+});
+
+test('apply creates the tviews of a folder, and applying again changes nothing', async () => {
+  const first = await run('apply', shopDefinitions);
+  expect(first.stderr).toContain('Applying 4/4: shop.tv_supply\n');
+  expect(first).toMatchObject({ exitCode: 0 });
+  expect(first.stdout).toContain('shop.tv_product: created, 1000 rows\n');
+  const { applied } = JSON.parse((await run('apply', shopDefinitions, '--json')).stdout) as {
+    applied: { tview: string; action: string }[];
+  };
+  expect(applied.map(({ tview, action }) => `${tview} ${action}`)).toEqual(
+    shopTviews.map((name) => `shop.${name} unchanged`),
+  );
+});
+
+test('the shop’s tviews stay in step with every kind of write', async () => {
+  const client = await database.client(database.owner);
+  for (const statement of [
+    `UPDATE shop.tb_product SET current_price = current_price * 0.9 WHERE pk_product % 100 = 0`,
+    `UPDATE shop.tb_supplier SET country = 'Iceland' WHERE pk_supplier = 3`,
+    `UPDATE shop.tb_category SET name = 'Renamed' WHERE pk_category = 2`,
+    `DELETE FROM shop.tb_product WHERE pk_product BETWEEN 1 AND 20`,
+    `INSERT INTO shop.tb_review (fk_product, user_number, rating) SELECT n, 1, 5 FROM generate_series(100, 120) AS n`,
+    `UPDATE shop.tb_inventory SET quantity = 0 WHERE fk_product = 200`,
+    `UPDATE shop.tb_product SET fk_supplier = NULL, fk_category = 1 WHERE pk_product = 500`,
+  ]) {
+    await client.query(statement);
+    for (const name of shopTviews)
+      expect(await divergence(client, `shop.${name}`), statement).toEqual(inStep);
+  }
+});
+
+test('list names tviews, keys and sources', async () => {
+  const { stdout } = await run('list');
+  expect(stdout).toMatch(/^shop\.tv_supply +country +shop\.tv_supplier$/m);
+  const { tviews: listed } = JSON.parse((await run('list', '--json')).stdout) as {
+    tviews: { tview: string }[];
+  };
+  expect(listed.map(({ tview }) => tview)).toEqual(shopTviews.map((name) => `shop.${name}`));
+});
+
+test('status counts what is installed', async () => {
+  const { exitCode, stdout } = await run('status');
+  expect(stdout).toContain('tviews     4, of 6 sources\nqueue      empty\n');
+  expect(exitCode).toBe(0);
+});
+
+test('verify finds what somebody changed behind our back, and repairs it', async () => {
+  expect(await run('verify')).toMatchObject({ exitCode: 0 });
+  const admin = await database.client(database.superuser);
+  await admin.query(`
+    SET session_replication_role = replica;
+    UPDATE shop.tv_product SET data = '{}' WHERE pk_product = 42;
+    DELETE FROM shop.tv_product WHERE pk_product = 43;
+  `);
+  const found = await run('verify', 'shop.tv_product');
+  expect(found.exitCode).toBe(1);
+  expect(found.stdout).toContain('shop.tv_product: 1 missing, 0 surplus, 1 different\n');
+  expect(found.stdout).toContain('  different {"pk_product": 42}'.replace(': ', ':'));
+  expect(await run('verify', 'shop.tv_product', '--repair')).toMatchObject({ exitCode: 0 });
+  expect((await run('verify', 'shop.tv_product')).stdout).toBe('shop.tv_product: ok\n');
+});
+
+test('rebuild writes only what differs', async () => {
+  expect((await run('rebuild', 'shop.tv_category')).stdout).toBe(
+    'shop.tv_category: 10 rows computed, 0 written, 0 deleted\n',
+  );
+  expect(await run('rebuild', 'shop.tv_nothing')).toMatchObject({
+    exitCode: 1,
+    stderr: expect.stringContaining('tview "shop.tv_nothing" does not exist'),
+  });
+});
+
+test('an error in a definition has file, line and column, and nothing was applied', async () => {
+  const path = join(folder, 'wrong.sql');
+  writeFileSync(
+    path,
+    'CREATE TVIEW shop.tv_one AS SELECT pk_product FROM shop.tb_product;\n\nCREATE TVIEW shop.tv_two AS\nSELECT FORM x y z;\n',
+  );
+  const { exitCode, stderr } = await run('apply', path);
+  expect(exitCode).toBe(1);
+  expect(stderr).toMatch(new RegExp(`^${path}:4:\\d+: syntax error`, 'm'));
+  expect((await run('list')).stdout).not.toContain('tv_one');
+});
+
+test('a definition from standard input that the server refuses points into it', async () => {
+  const text = 'CREATE TVIEW shop.tv_x AS\nSELECT pk_product, nothing FROM shop.tb_product';
+  const { exitCode, stderr } = await tviews(['apply', '-'], {
+    stdin: text,
+    env: { DATABASE_URL: database.url },
+  });
+  expect(exitCode).toBe(1);
+  expect(stderr).toContain('column "nothing" does not exist');
+  expect(stderr).toMatch(/^stdin:[12]:\d+: /m);
+});
+
+test('a tview that others read is not dropped before them', async () => {
+  const refused = await run('drop', 'shop.tv_supplier');
+  expect(refused).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('shop.tv_supply') });
+  expect(await run('drop', 'shop.tv_supply')).toMatchObject({
+    exitCode: 0,
+    stdout: 'shop.tv_supply: dropped\n',
+  });
+  expect(await run('drop', 'shop.tv_supply', '--if-exists')).toMatchObject({ exitCode: 0 });
+  expect(await run('drop', 'shop.tv_supplier')).toMatchObject({ exitCode: 0 });
+});
+
+test('uninstall leaves nothing behind, and asks for --cascade while tviews exist', async () => {
+  expect(await run('uninstall')).toMatchObject({ exitCode: 1 });
+  expect(await run('uninstall', '--cascade')).toMatchObject({ exitCode: 0 });
+  const client = await database.client();
+  const { rows } = await client.query(`
+    SELECT (SELECT count(*)::int FROM pg_namespace WHERE nspname = 'tviews') AS schemas,
+           (SELECT count(*)::int FROM pg_trigger WHERE NOT tgisinternal) AS triggers,
+           (SELECT count(*)::int FROM pg_class WHERE relname LIKE 'tv\\_%') AS tviews
+  `);
+  expect(rows).toEqual([{ schemas: 0, triggers: 0, tviews: 0 }]);
+});
