@@ -7,13 +7,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, InvalidArgumentError } from 'commander';
 import { connect } from '../src/cli/connect.ts';
 import { demoDatabase, prepareDatabase } from '../src/cli/demo/database.ts';
-import { type LocalPostgres, startLocalPostgres } from '../src/cli/demo/local-postgres.ts';
+import { isTaken, type LocalPostgres, startLocalPostgres } from '../src/cli/demo/local-postgres.ts';
 import { preparePlace } from '../src/cli/demo/place.ts';
 import { shopTviews } from '../src/cli/demo/shop.ts';
 import { startWorkload, type Workload } from '../src/cli/demo/workload.ts';
 import { printError } from '../src/cli/terminal.ts';
 import { loadSettings } from '../src/config/load.ts';
 import { verifyTview } from '../src/database/verify.ts';
+import { SqlState, TviewsError } from '../src/errors/errors.ts';
 import { createLogger } from '../src/observe/log.ts';
 import type { Service } from './service.ts';
 
@@ -49,6 +50,13 @@ export function addDemo(program: Command): void {
       }
       await demo.stop();
     });
+}
+
+async function requireFree(port: number, option: string): Promise<void> {
+  if (port === 0 || !(await isTaken(port))) return;
+  throw new TviewsError(SqlState.configFileError, `port ${port} is taken by another program`, {
+    hint: `Stop that program (another demo?), or choose another port with ${option}.`,
+  });
 }
 
 function parsePort(text: string): number {
@@ -92,6 +100,9 @@ class Demo {
   /** Runs until `until`. */
   async run(until: Promise<void>): Promise<void> {
     const { fresh, port, metricsPort, dataDirectory } = this.#options;
+    // Before anything is started: a minute of preparations for nothing would be unkind.
+    await requireFree(port, '--port');
+    await requireFree(metricsPort, '--metrics-port');
     const place = preparePlace(dataDirectory, usualFolder, fresh === true);
     if (place.remark !== null) say(place.remark);
     say(`Starting PostgreSQL in ${place.dataDirectory}`);

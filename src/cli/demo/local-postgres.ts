@@ -104,6 +104,19 @@ export async function freePort(): Promise<number> {
   });
 }
 
+/** Whether somebody listens on a port of 127.0.0.1 at this moment. */
+export async function isTaken(port: number): Promise<boolean> {
+  const server = createServer();
+  return new Promise((done, fail) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      // Not permitted is another sentence, which whoever really listens there will say.
+      if (error.code === 'EADDRINUSE' || error.code === 'EACCES') done(error.code === 'EADDRINUSE');
+      else fail(error);
+    });
+    server.listen(port, '127.0.0.1', () => server.close(() => done(false)));
+  });
+}
+
 /** Throws when a server runs in the directory. postmaster.pid survives a crash: what counts is whether its process lives. */
 export function refuseRunning(dataDirectory: string): void {
   const [pid] = postmasterLines(dataDirectory);

@@ -22,38 +22,58 @@ export interface WorkloadOptions {
   readonly transactionsPerSecond: number;
 }
 
-/** What a transaction does, and how many of a hundred are of this kind. */
-const kinds: readonly { readonly share: number; readonly statements: readonly string[] }[] = [
+interface Statement {
+  readonly text: string;
+  readonly values: readonly (number | string)[];
+}
+
+/** From 1 to `most`. */
+function lot(most: number): number {
+  return 1 + Math.floor(Math.random() * most);
+}
+
+/** What a transaction does, and how many of a hundred are of this kind. The numbers are those of the shop at 1k. */
+const kinds: readonly { readonly share: number; readonly statements: () => readonly Statement[] }[] = [
   {
     share: 60,
-    statements: [
-      `UPDATE shop.tb_product
-       SET current_price = round(base_price * (0.7 + random() * 0.3)::numeric, 2), updated_at = now()
-       WHERE pk_product = 1 + floor(random() * 1000)`,
+    statements: () => [
+      {
+        text: `UPDATE shop.tb_product SET current_price = round(base_price * $2, 2), updated_at = now()
+               WHERE pk_product = $1`,
+        values: [lot(1000), 0.7 + lot(30) / 100],
+      },
     ],
   },
   {
     share: 20,
-    statements: [
-      `UPDATE shop.tb_inventory SET quantity = floor(random() * 500), updated_at = now()
-       WHERE fk_product = 1 + floor(random() * 1000)`,
+    statements: () => [
+      {
+        text: 'UPDATE shop.tb_inventory SET quantity = $2, updated_at = now() WHERE fk_product = $1',
+        values: [lot(1000), lot(500)],
+      },
     ],
   },
   {
     share: 15,
-    statements: [
-      `INSERT INTO shop.tb_review (fk_product, user_number, rating, title)
-       SELECT 1 + floor(random() * 1000), 1, 1 + floor(random() * 5), 'From the demo'`,
-      `DELETE FROM shop.tb_review
-       WHERE pk_review = (SELECT min(pk_review) FROM shop.tb_review WHERE title = 'From the demo')
-         AND (SELECT count(*) > 100 FROM shop.tb_review WHERE title = 'From the demo')`,
+    statements: () => [
+      {
+        text: `INSERT INTO shop.tb_review (fk_product, user_number, rating, title) VALUES ($1, $2, $3, 'From the demo')`,
+        values: [lot(1000), lot(10_000), lot(5)],
+      },
+      {
+        // Number 5,000 is the last the shop was filled with: of ours the hundred newest stay.
+        text: 'DELETE FROM shop.tb_review WHERE pk_review > 5000 AND pk_review < (SELECT max(pk_review) - 100 FROM shop.tb_review)',
+        values: [],
+      },
     ],
   },
   {
     share: 5,
-    statements: [
-      `UPDATE shop.tb_supplier SET contact_phone = '+' || floor(random() * 1e10)::bigint
-       WHERE pk_supplier = 1 + floor(random() * 10)`,
+    statements: () => [
+      {
+        text: 'UPDATE shop.tb_supplier SET contact_phone = $2 WHERE pk_supplier = $1',
+        values: [lot(10), `+${lot(9_999_999_999)}`],
+      },
     ],
   },
 ];
@@ -108,7 +128,7 @@ export async function startWorkload(url: string, options: WorkloadOptions): Prom
 async function runOne(client: pg.Client): Promise<boolean> {
   try {
     await client.query('BEGIN');
-    for (const statement of chooseKind()) await client.query(statement);
+    for (const { text, values } of chooseKind()) await client.query(text, [...values]);
     await client.query('COMMIT');
     return true;
   } catch (error) {
@@ -118,11 +138,11 @@ async function runOne(client: pg.Client): Promise<boolean> {
   }
 }
 
-function chooseKind(): readonly string[] {
-  let lot = Math.random() * 100;
+function chooseKind(): readonly Statement[] {
+  let left = Math.random() * 100;
   for (const { share, statements } of kinds) {
-    lot -= share;
-    if (lot < 0) return statements;
+    left -= share;
+    if (left < 0) return statements();
   }
-  return kinds[0]!.statements;
+  return kinds[0]!.statements();
 }
