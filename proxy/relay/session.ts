@@ -375,7 +375,8 @@ export class Session implements LinkOwner {
         break;
       case Frontend.Sync:
         // In copy-in mode the server reads and ignores it.
-        if (link.copyIn !== 'open') link.queue.push(Kind.Sync, Action.Forward, null);
+        if (link.copyIn === 'open') return true;
+        link.queue.push(Kind.Sync, Action.Forward, null);
         this.#unsynced = false;
         return true;
       case Frontend.Flush:
@@ -418,6 +419,8 @@ export class Session implements LinkOwner {
     }
     this.#started(link);
     link.queue.push(Kind.Query, Action.Forward, null);
+    // A Query ends a batch that had no Sync.
+    this.#unsynced = false;
     return true;
   }
 
@@ -788,7 +791,8 @@ export class Session implements LinkOwner {
       link.wire.write(message);
       return false;
     }
-    if (link.queue.size === 0) refresh.clear();
+    // More may have been sent behind what rolled back; nothing of that can be claimed yet, for a claim waits for answers.
+    if (link.queue.size === 0 || failed) refresh.clear();
     return true;
   }
 
@@ -818,13 +822,20 @@ export class Session implements LinkOwner {
   #maybeRelease(): void {
     const link = this.link;
     if (link === null) return;
-    if (this.#closeWhenIdle && link.isReusable && this.#hold === null) return this.#closeForShutdown();
+    if (this.#closeWhenIdle && this.#isBetweenTransactions(link) && this.#hold === null) return this.#closeForShutdown();
     if (this.#source.mode === 'session') return;
     if (link.queue.size > 0 || link.status !== TransactionStatus.idle || this.#hold !== null) return;
+    // Answered because of a Flush: the server is inside the batch, perhaps in its implicit transaction, whatever the
+    // last ReadyForQuery said. Another client's Sync would commit what this one has not.
+    if (this.#unsynced) return;
     if (!link.isReusable || this.#streamed > 0) {
       if (link.closeReason === null || link.queue.size > 0) return;
     }
     this.#detach(link);
+  }
+
+  #isBetweenTransactions(link: ServerLink): boolean {
+    return link.isReusable && !this.#unsynced;
   }
 
   #detach(link: ServerLink): void {
@@ -872,7 +883,7 @@ export class Session implements LinkOwner {
   /** Closes the session as soon as it is between transactions; now, if it is. */
   closeWhenIdle(): void {
     this.#closeWhenIdle = true;
-    if (this.link === null || this.link.isReusable) this.#closeForShutdown();
+    if (this.link === null || this.#isBetweenTransactions(this.link)) this.#closeForShutdown();
   }
 
   #closeForShutdown(): void {
@@ -895,7 +906,7 @@ export class Session implements LinkOwner {
     if (link !== null) {
       this.link = null;
       link.owner = null;
-      if (!link.isReusable) link.closeReason ??= 'client disconnect while server was not ready';
+      if (!this.#isBetweenTransactions(link)) link.closeReason ??= 'client disconnect while server was not ready';
       this.#source.release(link, this);
     }
     this.#deps.onClosed(this, reason);
