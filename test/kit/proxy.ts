@@ -25,11 +25,21 @@ export interface TestProxy extends RunningProxy {
 export async function testProxy(database: FreshDatabase, options: TestProxyOptions = {}): Promise<TestProxy> {
   const settings = loadSettings({ file: 'test.ini', read: () => proxyFile(database, options), env: {} });
   const metrics = createMetrics({ process: false });
-  const log = process.env.TVIEWS_TEST_LOG === undefined ? silentLogger() : createLogger({ level: 'debug', format: 'pretty' });
-  const logins = new Map([database.owner, database.app, database.superuser].map((login) => [login.role, login.password]));
+  const log =
+    process.env.TVIEWS_TEST_LOG === undefined
+      ? silentLogger()
+      : createLogger({ level: 'debug', format: 'pretty' });
+  const logins = new Map(
+    [database.owner, database.app, database.superuser].map((login) => [login.role, login.password]),
+  );
   const proxy = await startProxy({ ...settings, logins }, { log, metrics });
   onTestFinished(() => proxy.close());
-  return Object.assign(Object.create(proxy) as RunningProxy, {
+  return {
+    port: proxy.port,
+    addresses: proxy.addresses,
+    ready: () => proxy.ready(),
+    pools: () => proxy.pools(),
+    close: (graceMs) => proxy.close(graceMs),
     metrics,
     url: (login: Login) => {
       const url = new URL(login.url);
@@ -37,7 +47,7 @@ export async function testProxy(database: FreshDatabase, options: TestProxyOptio
       url.hostname = '127.0.0.1';
       return url.href;
     },
-  });
+  };
 }
 
 export function proxyFile(database: FreshDatabase, options: TestProxyOptions): string {
