@@ -12,4 +12,5 @@ SELECT
     )
   ) AS data
 FROM shop.tv_supplier AS s
+WHERE s.country IS NOT NULL
 GROUP BY s.country;

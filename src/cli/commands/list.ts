@@ -1,6 +1,6 @@
 /** `tviews list`: the tviews of a database. */
 import type { Command } from 'commander';
-import { loadRegistry } from '../../database/registry.ts';
+import { listTviews } from '../../database/list.ts';
 import { onDatabase } from '../database-command.ts';
 import { type Surroundings, table } from '../terminal.ts';
 
@@ -9,26 +9,41 @@ export function addList(program: Command, surroundings: Surroundings): void {
     program.command('list').description('list the tviews of a database'),
     surroundings,
     async (connection) => {
-      const { tviews } = await loadRegistry(connection);
-      const listed = tviews
-        .map(({ schema, name, plan }) => ({
+      const tviews = (await listTviews(connection))
+        .map(({ schema, name, sources, ...rest }) => ({
           tview: `${schema}.${name}`,
-          key: plan.key.map((column) => column.name),
-          sources: plan.sources.map(({ table: source }) => `${source.schema}.${source.name}`),
-          definition: plan.definition,
-          advice: plan.advice,
+          ...rest,
+          sources: sources.map((source) => `${source.schema}.${source.name}`),
         }))
-        .toSorted((one, other) => one.tview.localeCompare(other.tview, 'en'));
+        .toSorted((one, other) => (one.tview < other.tview ? -1 : 1));
       return {
-        data: { tviews: listed },
+        data: { tviews },
         lines:
-          listed.length === 0
+          tviews.length === 0
             ? ['no tviews']
             : table(
-                ['tview', 'key', 'sources'],
-                listed.map(({ tview, key, sources }) => [tview, key.join(', '), sources.join(', ')]),
+                ['tview', 'key', 'rows (estimated)', 'size', 'sources'],
+                tviews.map(({ tview, key, estimatedRows, bytes, sources }) => [
+                  tview,
+                  key.join(', '),
+                  estimatedRows ?? '?',
+                  size(bytes),
+                  sources.join(', '),
+                ]),
               ),
       };
     },
   );
+}
+
+/** As pg_size_pretty: whole numbers in the largest unit that leaves more than one digit or so. */
+function size(bytes: number): string {
+  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'] as const;
+  let value = bytes;
+  let unit = 0;
+  while (value >= 10_240 && unit < units.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${Math.round(value)} ${units[unit]}`;
 }

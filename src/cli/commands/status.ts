@@ -1,42 +1,33 @@
-/** `tviews status`: whether schema tviews is there and what it holds, in a few lines. */
+/** `tviews status`: whether schema tviews is there and current, and whether every source is still watched. */
 import type { Command } from 'commander';
-import { loadRegistry } from '../../database/registry.ts';
+import { status } from '../../database/list.ts';
 import { onDatabase } from '../database-command.ts';
 import type { Surroundings } from '../terminal.ts';
 
-interface Facts {
-  readonly database: string;
-  readonly server: string;
-  readonly owner: string;
-  readonly migration: number;
-  readonly queued: number;
-}
-
 export function addStatus(program: Command, surroundings: Surroundings): void {
   onDatabase(
-    program.command('status').description('show what is installed in a database'),
+    program
+      .command('status')
+      .description('show what is installed in a database; exit code 1 when something is wrong'),
     surroundings,
     async (connection) => {
-      // First: it says so when nothing is installed.
-      const { tviews, sources } = await loadRegistry(connection);
-      const [facts] = await connection.query<Facts>(`
-        SELECT pg_catalog.current_database() AS database,
-               pg_catalog.current_setting('server_version') AS server,
-               (SELECT nspowner::regrole::text FROM pg_catalog.pg_namespace WHERE nspname = 'tviews') AS owner,
-               (SELECT max(number) FROM tviews.migration) AS migration,
-               (SELECT count(*)::int FROM tviews.queue) AS queued
-      `);
-      const { database, server, owner, migration, queued } = facts!;
+      const found = await status(connection);
+      const { installed, pendingMigrations, tviews, sources, queued, blindTables } = found;
+      if (!installed)
+        return { data: found, lines: ['schema     not installed: run "tviews init"'], ok: false };
       return {
-        data: { ...facts, tviews: tviews.length, sources: sources.length },
+        data: found,
+        ok: pendingMigrations.length === 0 && queued === 0 && blindTables.length === 0,
         lines: [
-          `database   ${database}, PostgreSQL ${server}`,
-          `schema     tviews, owned by ${owner}, migration ${migration}`,
-          `tviews     ${tviews.length}, of ${sources.length} sources`,
+          `schema     ${pendingMigrations.length === 0 ? 'installed and current' : 'not current: run "tviews init"'}`,
+          `tviews     ${tviews}, of ${sources} sources`,
           // Committed rows in the queue would be changes whose flush never ran.
-          `queue      ${queued === 0 ? 'empty' : `${queued} rows that no flush took: run "tviews verify"`}`,
+          `queue      ${queued === 0 ? 'empty' : `${queued} changes that no flush took: run "tviews verify --repair"`}`,
+          ...blindTables.map(
+            ({ schema, name, events }) =>
+              `unwatched  ${schema}.${name}: ${events.join(', ')} goes unseen; run "tviews init", then "tviews verify --repair"`,
+          ),
         ],
-        ok: queued === 0,
       };
     },
   );

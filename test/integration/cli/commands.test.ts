@@ -27,6 +27,10 @@ function run(...argv: string[]): Promise<CommandResult> {
 }
 
 test('without schema tviews a command says what to do', async () => {
+  expect(await run('status')).toMatchObject({
+    exitCode: 1,
+    stdout: 'schema     not installed: run "tviews init"\n',
+  });
   expect(await run('list')).toMatchObject({
     exitCode: 1,
     stderr: 'error: tviews is not installed in this database\nHINT: Run "tviews init" first.\n',
@@ -70,17 +74,25 @@ test('the shop’s tviews stay in step with every kind of write', async () => {
 
 test('list names tviews, keys and sources', async () => {
   const { stdout } = await run('list');
-  expect(stdout).toMatch(/^shop\.tv_supply +country +shop\.tv_supplier$/m);
+  expect(stdout).toMatch(/^shop\.tv_supply +country +\S+ +\d+ kB +shop\.tv_supplier$/m);
   const { tviews: listed } = JSON.parse((await run('list', '--json')).stdout) as {
     tviews: { tview: string }[];
   };
   expect(listed.map(({ tview }) => tview)).toEqual(shopTviews.map((name) => `shop.${name}`));
 });
 
-test('status counts what is installed', async () => {
-  const { exitCode, stdout } = await run('status');
-  expect(stdout).toContain('tviews     4, of 6 sources\nqueue      empty\n');
-  expect(exitCode).toBe(0);
+test('status counts what is installed, and finds a source that is no longer watched', async () => {
+  expect(await run('status')).toEqual({
+    exitCode: 0,
+    stdout: 'schema     installed and current\ntviews     4, of 6 sources\nqueue      empty\n',
+    stderr: '',
+  });
+  const admin = await database.client(database.superuser);
+  await admin.query('ALTER TABLE shop.tb_review DISABLE TRIGGER USER');
+  const blind = await run('status');
+  expect(blind.exitCode).toBe(1);
+  expect(blind.stdout).toContain('unwatched  shop.tb_review: ');
+  await admin.query('ALTER TABLE shop.tb_review ENABLE TRIGGER USER');
 });
 
 test('verify finds what somebody changed behind our back, and repairs it', async () => {
