@@ -3,7 +3,7 @@
  * recognised with certainty is `Opaque`, and then the session settles first and the database's fallback does the rest.
  */
 export const StatementClass = {
-  /** Cannot end the transaction; not expected to write a source. */
+  /** Cannot end the transaction (COMMIT PREPARED refuses to run in one); not expected to write a source. */
   Read: 0,
   /** Cannot end the transaction; may write. */
   Write: 1,
@@ -104,7 +104,7 @@ export function classify(text: Buffer, start: number, end: number): StatementCla
   switch (word) {
     case 'commit':
     case 'end':
-      return wordAt(text, next, end) === 'prepared' ? StatementClass.Opaque : StatementClass.Commit;
+      return wordAt(text, next, end) === 'prepared' ? StatementClass.Read : StatementClass.Commit;
     case 'rollback':
     case 'abort':
       return classifyRollback(text, next, end);
@@ -123,7 +123,7 @@ function classifyRollback(text: Buffer, from: number, end: number): StatementCla
     word = wordAt(text, at, end);
   }
   if (word === 'to') return StatementClass.RollbackTo;
-  return word === 'prepared' ? StatementClass.Opaque : StatementClass.Rollback;
+  return word === 'prepared' ? StatementClass.Read : StatementClass.Rollback;
 }
 
 /** `SELECT [public.]pg_tviews_…(`: only these go on to the real recogniser. */

@@ -18,7 +18,7 @@ export class RawClient {
 
   private constructor(socket: Socket) {
     this.#socket = socket;
-    socket.on('data', (chunk) => {
+    socket.on('data', (chunk: Buffer) => {
       this.#buffer = Buffer.concat([this.#buffer, chunk]);
       while (this.#buffer.length >= 5) {
         const next = 1 + this.#buffer.readUInt32BE(1);
