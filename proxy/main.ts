@@ -20,10 +20,10 @@ import { Catalog } from './tviews/catalog.ts';
 import { SessionTviewDdl } from './tviews/ddl.ts';
 import { DatabaseSessionRefresh } from './tviews/session-refresh.ts';
 import { credentialsFrom, type ServerCredentials, type UserSecret } from './wire/authentication/secret.ts';
+import { TransactionStatus } from './wire/codes.ts';
 import { authenticationOk } from './wire/messages/authentication.ts';
 import { errorResponse } from './wire/messages/report.ts';
 import { backendKeyData, parameterStatus, readyForQuery } from './wire/messages/session.ts';
-import { TransactionStatus } from './wire/codes.ts';
 import { TrackedParameters } from './wire/parameters.ts';
 import { WireSocket } from './wire/socket.ts';
 
@@ -121,14 +121,22 @@ class ProxyServer implements RunningProxy {
     this.#metrics.watchStatements(this.#store);
     this.#stopJanitor = startJanitor(() => this.#pools.values());
     // Known databases are looked up now, so that the first transaction is claimed already.
-    await Promise.all([...this.#settings.databases.values()].map((database) => this.#catalog(database)?.started));
+    await Promise.all(
+      [...this.#settings.databases.values()].map((database) => this.#catalog(database)?.started),
+    );
     this.#log.info({ addresses: this.addresses }, 'listening');
   }
 
   #accept(socket: Socket): void {
     const wire = WireSocket.accept(socket);
     if (this.#draining) {
-      wire.end(errorResponse({ severity: 'FATAL', code: SqlState.adminShutdown, message: 'the proxy is shutting down' }));
+      wire.end(
+        errorResponse({
+          severity: 'FATAL',
+          code: SqlState.adminShutdown,
+          message: 'the proxy is shutting down',
+        }),
+      );
       return;
     }
     this.#loggingIn.add(wire);
@@ -153,11 +161,12 @@ class ProxyServer implements RunningProxy {
     this.#loggingIn.delete(login.wire);
     const refuse = (code: string, message: string, detail?: string) =>
       login.wire.end(errorResponse({ severity: 'FATAL', code, message, detail }));
-    const limit = this.#settings.pgbouncer.max_client_conn;
-    if (this.#sessions.size >= limit) {
+    const isFull = (): boolean => {
+      if (this.#sessions.size < this.#settings.pgbouncer.max_client_conn) return false;
       refuse(SqlState.tooManyConnections, 'no more connections allowed (max_client_conn)');
-      return;
-    }
+      return true;
+    };
+    if (isFull()) return;
     const database = findDatabase(this.#settings, login.database);
     if (database === undefined) {
       refuse(SqlState.invalidCatalogName, `database "${login.database}" does not exist`);
@@ -176,6 +185,8 @@ class ProxyServer implements RunningProxy {
         refuse(error?.code ?? SqlState.cannotConnectNow, error?.message ?? 'no server', error?.detail);
         return;
       }
+      // Again: many may have waited for the first server together.
+      if (isFull()) return;
       this.#begin(login, database, pool, parameters);
     });
   }
@@ -296,7 +307,9 @@ class ProxyServer implements RunningProxy {
   }
 
   /** The catalog of the database a line points to; null where refresh is off or no owner is known. */
-  #catalog(database: DatabaseSettings): { readonly catalog: Catalog; readonly started: Promise<void> } | null {
+  #catalog(
+    database: DatabaseSettings,
+  ): { readonly catalog: Catalog; readonly started: Promise<void> } | null {
     if (!this.#settings.tviews.refresh) return null;
     const owner = this.#owner(database);
     if (owner === null) return null;
@@ -312,7 +325,9 @@ class ProxyServer implements RunningProxy {
   }
 
   /** Who owns schema tviews: owner_user, else the user the database's line forces. */
-  #owner(database: DatabaseSettings): { readonly user: string; readonly password: string | undefined } | null {
+  #owner(
+    database: DatabaseSettings,
+  ): { readonly user: string; readonly password: string | undefined } | null {
     const { owner_user: configured, owner_password: configuredPassword } = this.#settings.tviews;
     const user = configured ?? database.user ?? [...this.#settings.logins.keys()][0] ?? null;
     if (user === null) return null;
@@ -333,7 +348,11 @@ class ProxyServer implements RunningProxy {
       const { active, idle, settling, login } = pool.counts;
       return {
         database: pool.database,
-        clients: { active, waiting: pool.waitingCount, idle: Math.max(0, total - active - pool.waitingCount) },
+        clients: {
+          active,
+          waiting: pool.waitingCount,
+          idle: Math.max(0, total - active - pool.waitingCount),
+        },
         servers: { active, idle, settling, login },
       };
     });
@@ -374,7 +393,11 @@ function listenError(error: unknown, address: string, port: number): TviewsError
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   const where = `${address === '*' ? '' : `${address}:`}${port}`;
   const reason =
-    code === 'EADDRINUSE' ? 'another program listens there' : error instanceof Error ? error.message : String(error);
+    code === 'EADDRINUSE'
+      ? 'another program listens there'
+      : error instanceof Error
+        ? error.message
+        : String(error);
   return new TviewsError(SqlState.configFileError, `cannot listen on ${where}: ${reason}`, {
     hint: 'Stop that program, or choose another listen_port.',
     cause: error,

@@ -8,10 +8,11 @@
  * ```
  */
 import type { Logger } from 'pino';
+import { SqlState } from '../../src/errors/errors.ts';
 import type { DatabaseTimes } from '../../src/observe/metrics.ts';
-import type { ServerSource, Session, SourceStats } from '../relay/session.ts';
 import { runOwn } from '../relay/link-executor.ts';
 import { ServerLink } from '../relay/server-link.ts';
+import type { ServerSource, Session, SourceStats } from '../relay/session.ts';
 import { sendCancel } from '../server/cancel.ts';
 import { connectServer } from '../server/handshake.ts';
 import { ParameterValues } from '../server/parameters.ts';
@@ -19,7 +20,6 @@ import { ServerLoginError, type ServerTarget } from '../server/target.ts';
 import { ServerStatements } from '../statements/store.ts';
 import { terminate } from '../wire/messages/requests.ts';
 import type { TrackedParameters } from '../wire/parameters.ts';
-import { SqlState } from '../../src/errors/errors.ts';
 
 export interface PoolSettings {
   readonly mode: 'session' | 'transaction' | 'statement';
@@ -39,7 +39,10 @@ export interface PoolSettings {
 type Waiting = { readonly session: Session; readonly since: number };
 
 /** Asks for the parameters a fresh server reports: the first client of a pool waits for the first login. */
-type WelcomeCallback = (error: ServerLoginError | null, parameters: ReadonlyMap<string, string> | null) => void;
+type WelcomeCallback = (
+  error: ServerLoginError | null,
+  parameters: ReadonlyMap<string, string> | null,
+) => void;
 
 export class Pool implements ServerSource {
   readonly database: string;
@@ -96,7 +99,12 @@ export class Pool implements ServerSource {
     return this.#settings.mode;
   }
 
-  get counts(): { readonly idle: number; readonly active: number; readonly settling: number; readonly login: number } {
+  get counts(): {
+    readonly idle: number;
+    readonly active: number;
+    readonly settling: number;
+    readonly login: number;
+  } {
     return {
       idle: this.#idle.length,
       active: this.#active.size,
@@ -162,6 +170,19 @@ export class Pool implements ServerSource {
       return;
     }
     void session;
+    if (link.cancelsInFlight === 0) {
+      this.#recycle(link);
+      return;
+    }
+    // A cancel that arrives late must hit neither the reset nor the next client's query: cancel() goes on with it.
+    this.#settling.add(link);
+    link.onUnlinkedClose = () => {
+      this.#close(link);
+      this.#launch();
+    };
+  }
+
+  #recycle(link: ServerLink): void {
     if (this.#settings.resetQuery !== null) this.#reset(link, this.#settings.resetQuery);
     else this.#free(link);
   }
@@ -185,11 +206,6 @@ export class Pool implements ServerSource {
 
   /** A reusable server goes to whoever has waited longest, or becomes idle. */
   #free(link: ServerLink): void {
-    if (link.cancelsInFlight > 0) {
-      // A cancel that arrives late must not hit the next client's query: #cancelEnded comes back here.
-      this.#settling.add(link);
-      return;
-    }
     if (this.#closing || this.#isTooOld(link)) {
       link.closeReason ??= this.#closing ? 'server shutting down' : 'server lifetime over';
       this.#close(link);
@@ -223,7 +239,10 @@ export class Pool implements ServerSource {
     link.onUnlinkedClose = () => {};
     if (link.wire.closed && link.closeReason === null) link.closeReason = 'server conn crashed?';
     const reason = link.closeReason ?? 'closed';
-    this.#log.info({ reason }, `closing because: ${reason} (age=${Math.round((performance.now() - link.connectedAt) / 1000)}s)`);
+    this.#log.info(
+      { reason },
+      `closing because: ${reason} (age=${Math.round((performance.now() - link.connectedAt) / 1000)}s)`,
+    );
     this.#onClosed(reason);
     if (link.wire.closed) return;
     if (busy) {
@@ -246,13 +265,23 @@ export class Pool implements ServerSource {
       throw error;
     } finally {
       link.cancelsInFlight -= 1;
-      if (link.cancelsInFlight === 0 && this.#settling.delete(link)) this.#free(link);
+      // In #settling it can only wait for us: its reset, too, begins when the last cancel has ended.
+      if (link.cancelsInFlight === 0 && this.#settling.delete(link)) this.#afterCancels(link);
     }
   }
 
-  /** Starts a login if somebody waits and there is room. */
+  #afterCancels(link: ServerLink): void {
+    if (link.isReusable) {
+      this.#recycle(link);
+      return;
+    }
+    this.#close(link);
+    this.#launch();
+  }
+
+  /** Starts a login if somebody waits, there is room, and the last one did not fail just now. */
   #launch(): void {
-    if (this.#loggingIn || this.#closing) return;
+    if (this.#loggingIn || this.#closing || this.failure !== null) return;
     if (this.#waiting.length === 0 && this.#welcomeCallbacks.length === 0) return;
     if (this.#settings.size > 0 && this.#total >= this.#settings.size) return;
     this.#loggingIn = true;
@@ -305,7 +334,11 @@ export class Pool implements ServerSource {
   /** Called a few times a second by the janitor. */
   maintain(now: number): void {
     const { queryWaitTimeoutMs, serverIdleTimeoutMs } = this.#settings;
-    while (queryWaitTimeoutMs > 0 && this.#waiting.length > 0 && now - this.#waiting[0]!.since > queryWaitTimeoutMs) {
+    while (
+      queryWaitTimeoutMs > 0 &&
+      this.#waiting.length > 0 &&
+      now - this.#waiting[0]!.since > queryWaitTimeoutMs
+    ) {
       const { session } = this.#waiting.shift()!;
       session.refused({ code: SqlState.tooManyConnections, message: 'query_wait_timeout' });
     }

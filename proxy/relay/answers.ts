@@ -1,7 +1,12 @@
 /** Answers we give in a server's place. Constant messages are built once. */
 import { SqlState, TviewsError } from '../../src/errors/errors.ts';
 import { Backend } from '../wire/codes.ts';
-import { errorResponse, errorResponseFromFields, errorResponseOf, noticeResponse } from '../wire/messages/report.ts';
+import {
+  errorResponse,
+  errorResponseFromFields,
+  errorResponseOf,
+  noticeResponse,
+} from '../wire/messages/report.ts';
 import { Writer } from '../wire/messages/writer.ts';
 import { ServerError } from './own-query.ts';
 

@@ -23,9 +23,37 @@ export type StatementClass = (typeof StatementClass)[keyof typeof StatementClass
 /** First words of statements that cannot end a transaction, whatever follows them. */
 const CLASS_BY_WORD: ReadonlyMap<string, StatementClass> = new Map<string, StatementClass>([
   ...[
-    'select', 'values', 'table', 'show', 'set', 'reset', 'fetch', 'move', 'close', 'declare', 'savepoint', 'release',
-    'listen', 'unlisten', 'notify', 'lock', 'analyze', 'grant', 'revoke', 'comment', 'alter', 'refresh', 'reindex',
-    'deallocate', 'discard', 'security', 'reassign', 'load', 'cluster', 'checkpoint', 'vacuum',
+    'select',
+    'values',
+    'table',
+    'show',
+    'set',
+    'reset',
+    'fetch',
+    'move',
+    'close',
+    'declare',
+    'savepoint',
+    'release',
+    'listen',
+    'unlisten',
+    'notify',
+    'lock',
+    'analyze',
+    'grant',
+    'revoke',
+    'comment',
+    'alter',
+    'refresh',
+    'reindex',
+    'deallocate',
+    'discard',
+    'security',
+    'reassign',
+    'load',
+    'cluster',
+    'checkpoint',
+    'vacuum',
   ].map((word) => [word, StatementClass.Read] as const),
   ...['insert', 'update', 'delete', 'merge', 'copy', 'with', 'execute', 'truncate', 'explain'].map(
     (word) => [word, StatementClass.Write] as const,
@@ -109,7 +137,9 @@ export function classify(text: Buffer, start: number, end: number): StatementCla
     case 'abort':
       return classifyRollback(text, next, end);
     case 'prepare':
-      return wordAt(text, next, end) === 'transaction' ? StatementClass.PrepareTransaction : StatementClass.Read;
+      return wordAt(text, next, end) === 'transaction'
+        ? StatementClass.PrepareTransaction
+        : StatementClass.Read;
     default:
       return StatementClass.Opaque;
   }
@@ -131,7 +161,10 @@ function mayCreateTview(text: Buffer, from: number, end: number): boolean {
   const at = skipBlank(text, from, end);
   const first = text[at];
   if (first !== 0x70 && first !== 0x50) return false; // p, as in pg_tviews_ or public.
-  return text.toString('latin1', at, Math.min(end, at + 40)).toLowerCase().includes('pg_tviews_');
+  return text
+    .toString('latin1', at, Math.min(end, at + 40))
+    .toLowerCase()
+    .includes('pg_tviews_');
 }
 
 /**

@@ -3,7 +3,14 @@
  * message of it is answered here, in order.
  */
 import { Frontend } from '../wire/codes.ts';
-import { bindComplete, closeComplete, noData, noParameters, parseComplete, rowDescription } from './answers.ts';
+import {
+  bindComplete,
+  closeComplete,
+  noData,
+  noParameters,
+  parseComplete,
+  rowDescription,
+} from './answers.ts';
 
 export interface OwnBatch {
   /** Just behind the Sync. */

@@ -5,8 +5,9 @@
  *
  * Hot path: two byte rings and one array of notes, no object per request.
  */
-import type { OwnQuery } from './own-query.ts';
+
 import type { Statement } from '../statements/store.ts';
+import type { OwnQuery } from './own-query.ts';
 
 /** Why a flush was sent: before COMMIT, before a read of a tview, before something opaque, or late (see Session.onReady). */
 export type FlushTrigger = 'commit' | 'read' | 'opaque' | 'late';

@@ -5,11 +5,12 @@
  * Hot path: complete messages are passed on as one slice of the chunk they came in; only what must be swallowed or
  * added cuts it. Looked at: the five bytes of each header, and the body of the types in {@link isInspected}.
  */
+
+import type { ParameterValues } from '../server/parameters.ts';
+import type { ServerStatements } from '../statements/store.ts';
 import { Backend, TransactionStatus } from '../wire/codes.ts';
 import { errorResponseFromFields, type ReceivedReport, readReport } from '../wire/messages/report.ts';
 import type { WireSocket } from '../wire/socket.ts';
-import type { ParameterValues } from '../server/parameters.ts';
-import type { ServerStatements } from '../statements/store.ts';
 import { Action, Kind, type Note, RequestQueue } from './requests.ts';
 
 /** SQLSTATE of the notices by which the database sends changes (docs/architecture.md). */
@@ -92,7 +93,12 @@ export class ServerLink {
 
   constructor(
     wire: WireSocket,
-    login: { processId: number; secretKey: Buffer; parameters: ParameterValues; statements: ServerStatements },
+    login: {
+      processId: number;
+      secretKey: Buffer;
+      parameters: ParameterValues;
+      statements: ServerStatements;
+    },
   ) {
     this.wire = wire;
     this.processId = login.processId;
@@ -120,7 +126,8 @@ export class ServerLink {
     while (this.queue.size > 0) {
       const note = this.queue.headNote;
       this.queue.pop();
-      if (note?.kind === 'own') note.query.lost(error ?? new Error('server closed the connection unexpectedly'));
+      if (note?.kind === 'own')
+        note.query.lost(error ?? new Error('server closed the connection unexpectedly'));
     }
     const owner = this.owner;
     if (owner === null) this.onUnlinkedClose(this.closeReason);
@@ -358,7 +365,9 @@ export class ServerLink {
       const fields = note.kind === 'duplicate' ? readReport(chunk.subarray(from, next)) : null;
       this.#undoHead();
       if (fields !== null && note.kind === 'duplicate') {
-        return errorResponseFromFields(new Map(fields.fields).set('M', `prepared statement "${note.name}" already exists`));
+        return errorResponseFromFields(
+          new Map(fields.fields).set('M', `prepared statement "${note.name}" already exists`),
+        );
       }
       // An injected Parse that fails is the answer to the Bind it was injected for.
       return this.owner !== null && !this.#discardAnswers;

@@ -211,7 +211,8 @@ export class Session implements LinkOwner {
     while (end - at >= 5) {
       const type = chunk[at]!;
       const length = chunk.readUInt32BE(at + 1);
-      if (length < 4 || length > MAX_MESSAGE_BYTES) return this.#violation(`invalid message length ${length}`);
+      if (length < 4 || length > MAX_MESSAGE_BYTES)
+        return this.#violation(`invalid message length ${length}`);
       const next = at + 1 + length;
       if (next > end && !this.#canStart(type, chunk, at, end, length)) break;
 
@@ -252,7 +253,8 @@ export class Session implements LinkOwner {
         return portalEnd >= 0 && portalEnd < end && chunk.indexOf(0, portalEnd + 1) >= 0;
       }
       default:
-        if (length > PARSE_BUFFER_BYTES) this.#violation(`message of type ${type} with ${length} bytes is too large`);
+        if (length > PARSE_BUFFER_BYTES)
+          this.#violation(`message of type ${type} with ${length} bytes is too large`);
         return false;
     }
   }
@@ -303,7 +305,11 @@ export class Session implements LinkOwner {
   }
 
   /** The pool gave up; the client is told and closed. */
-  refused(error: { readonly code: string; readonly message: string; readonly detail?: string | undefined }): void {
+  refused(error: {
+    readonly code: string;
+    readonly message: string;
+    readonly detail?: string | undefined;
+  }): void {
     this.close(error.code, error.message, error.detail);
   }
 
@@ -414,7 +420,10 @@ export class Session implements LinkOwner {
       if (this.#deps.ddl.recognises(text)) return this.#runDdl(link, text, chunk, at, next);
     }
     const refresh = this.#refresh;
-    if (refresh !== null && !this.#prepareStatement(link, refresh, statementClass, null, chunk, at, from, to, whole)) {
+    if (
+      refresh !== null &&
+      !this.#prepareStatement(link, refresh, statementClass, null, chunk, at, from, to, whole)
+    ) {
       return false;
     }
     this.#started(link);
@@ -544,13 +553,19 @@ export class Session implements LinkOwner {
         if (this.#deps.ddl.recognises(text)) return this.#runDdlExtended(link, text, chunk, at, next);
       }
       const keep = this.#refresh !== null && statementClass !== StatementClass.Read;
-      this.#unnamed = { class: statementClass, text: keep ? chunk.toString('utf8', nameEnd + 1, textEnd) : null };
+      this.#unnamed = {
+        class: statementClass,
+        text: keep ? chunk.toString('utf8', nameEnd + 1, textEnd) : null,
+      };
       link.queue.push(Kind.Parse, Action.Forward, null);
     } else if (this.#deps.renamesStatements) {
       this.#parseNamed(link, chunk, at, nameEnd, next);
     } else {
       const name = chunk.toString('utf8', at + 5, nameEnd);
-      this.#names.set(name, { class: classify(chunk, nameEnd + 1, textEnd), text: chunk.toString('utf8', nameEnd + 1, textEnd) });
+      this.#names.set(name, {
+        class: classify(chunk, nameEnd + 1, textEnd),
+        text: chunk.toString('utf8', nameEnd + 1, textEnd),
+      });
       link.queue.push(Kind.Parse, Action.Forward, null);
     }
     this.#unsynced = true;
@@ -604,7 +619,10 @@ export class Session implements LinkOwner {
     const prepared: Prepared = isUnnamed ? this.#unnamed : (named ?? NOTHING_PREPARED);
 
     const refresh = this.#refresh;
-    if (refresh !== null && !this.#prepareStatement(link, refresh, prepared.class, prepared, chunk, at, 0, 0, true)) {
+    if (
+      refresh !== null &&
+      !this.#prepareStatement(link, refresh, prepared.class, prepared, chunk, at, 0, 0, true)
+    ) {
       return false;
     }
     if (isPooled(named)) {
@@ -755,11 +773,16 @@ export class Session implements LinkOwner {
     if (link === null) return;
     const before = this.parameters.get('client_encoding');
     this.parameters.adopt(link.parameters);
-    if (this.#refresh !== null && this.parameters.get('client_encoding') !== before) this.#refresh.onEncodingChanged();
+    if (this.#refresh !== null && this.parameters.get('client_encoding') !== before)
+      this.#refresh.onEncodingChanged();
   }
 
   onPrepareUndone(note: Note): void {
-    if (note.kind === 'prepare' && note.clientName !== null && this.#names.get(note.clientName) === note.statement) {
+    if (
+      note.kind === 'prepare' &&
+      note.clientName !== null &&
+      this.#names.get(note.clientName) === note.statement
+    ) {
       this.#names.delete(note.clientName);
     }
   }
@@ -799,8 +822,13 @@ export class Session implements LinkOwner {
   afterReceive(): void {
     const link = this.link;
     if (link === null || this.#closed) return;
-    if (this.#hold === 'replies' && (link.queue.running === 0 || link.skippingToSync)) this.#resumeFrom('replies');
-    else if (this.#hold === 'flush' && link.queue.headNote?.kind !== 'flush' && this.#commitBatch === 'none') {
+    if (this.#hold === 'replies' && (link.queue.running === 0 || link.skippingToSync))
+      this.#resumeFrom('replies');
+    else if (
+      this.#hold === 'flush' &&
+      link.queue.headNote?.kind !== 'flush' &&
+      this.#commitBatch === 'none'
+    ) {
       this.#afterFlushOutcome(link);
     }
     this.#maybeRelease();
@@ -822,7 +850,8 @@ export class Session implements LinkOwner {
   #maybeRelease(): void {
     const link = this.link;
     if (link === null) return;
-    if (this.#closeWhenIdle && this.#isBetweenTransactions(link) && this.#hold === null) return this.#closeForShutdown();
+    if (this.#closeWhenIdle && this.#isBetweenTransactions(link) && this.#hold === null)
+      return this.#closeForShutdown();
     if (this.#source.mode === 'session') return;
     if (link.queue.size > 0 || link.status !== TransactionStatus.idle || this.#hold !== null) return;
     // Answered because of a Flush: the server is inside the batch, perhaps in its implicit transaction, whatever the
@@ -841,7 +870,9 @@ export class Session implements LinkOwner {
   #detach(link: ServerLink): void {
     if (this.#refresh !== null && !this.#refresh.isEmpty) {
       // The one assertion everything rests on: no server changes hands with a session's changes.
-      this.#deps.log.error('a session was about to give up its server with changes pending; closing the server');
+      this.#deps.log.error(
+        'a session was about to give up its server with changes pending; closing the server',
+      );
       link.closeReason = 'refresh state was not empty';
       this.#refresh.clear();
     }
@@ -906,7 +937,8 @@ export class Session implements LinkOwner {
     if (link !== null) {
       this.link = null;
       link.owner = null;
-      if (!this.#isBetweenTransactions(link)) link.closeReason ??= 'client disconnect while server was not ready';
+      if (!this.#isBetweenTransactions(link))
+        link.closeReason ??= 'client disconnect while server was not ready';
       this.#source.release(link, this);
     }
     this.#deps.onClosed(this, reason);

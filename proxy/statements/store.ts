@@ -3,7 +3,7 @@
  * it, with one server-side name. Entries live as long as a client names them or a server still holds them.
  */
 import { LRUCache } from 'lru-cache';
-import { classify, StatementClass } from '../relay/classify.ts';
+import { classify, type StatementClass } from '../relay/classify.ts';
 
 /** A statement as the pool knows it. */
 export interface Statement {
@@ -27,7 +27,10 @@ export class StatementStore {
 
   /** @param maxBytes bound on the text kept for statements; evicting one only means that the same text gets a new id. */
   constructor(maxBytes: number) {
-    this.#byBody = new LRUCache<string, Statement>({ maxSize: maxBytes, sizeCalculation: (s) => s.parseMessage.length });
+    this.#byBody = new LRUCache<string, Statement>({
+      maxSize: maxBytes,
+      sizeCalculation: (s) => s.parseMessage.length,
+    });
   }
 
   /** @param body of a Parse message behind the statement's name; copied. */

@@ -5,9 +5,9 @@
  */
 import pg from 'pg';
 import type { Logger } from 'pino';
-import { type ProxyRegistry, readRegistry } from '../../src/database/list.ts';
 import type { SqlExecutor } from '../../src/database/executor.ts';
 import { registryChannel } from '../../src/database/generate.ts';
+import { type ProxyRegistry, readRegistry } from '../../src/database/list.ts';
 import { functionCall } from '../wire/messages/requests.ts';
 
 const RETRY_MS = 2_000;
@@ -93,7 +93,10 @@ export class Catalog {
         this.#snapshot = snapshotOf(await readRegistry(executorOf(this.#client)));
       } while (this.#readAgain);
     } catch (error) {
-      this.#log.warn({ err: error }, 'could not read the registry of tviews; leaving all refreshes to the database');
+      this.#log.warn(
+        { err: error },
+        'could not read the registry of tviews; leaving all refreshes to the database',
+      );
       this.#snapshot = null;
     } finally {
       this.#reading = false;
@@ -145,6 +148,8 @@ function snapshotOf(registry: ProxyRegistry | null): CatalogSnapshot | null {
 /** Names anywhere in a text, whatever stands around them: a match too many costs a claim or a flush, no more. */
 function namesPattern(names: readonly string[]): RegExp | null {
   if (names.length === 0) return null;
-  const escaped = [...new Set(names)].map((name) => name.replaceAll('"', '""').replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
+  const escaped = [...new Set(names)].map((name) =>
+    name.replaceAll('"', '""').replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'),
+  );
   return new RegExp(escaped.join('|'), 'i');
 }

@@ -33,7 +33,10 @@ export class SessionTviewDdl implements TviewDdl {
     const link = session.link;
     if (link === null) throw new TviewsError(SqlState.internalError, 'no server to run the statement on');
     if (link.status === TransactionStatus.failed) {
-      throw new TviewsError('25P02', 'current transaction is aborted, commands ignored until end of transaction block');
+      throw new TviewsError(
+        '25P02',
+        'current transaction is aborted, commands ignored until end of transaction block',
+      );
     }
     const executor = linkExecutor(link);
     const own = link.status === TransactionStatus.idle;
@@ -66,7 +69,8 @@ export class SessionTviewDdl implements TviewDdl {
     const column = this.rowColumn(text);
     if (statement.kind === 'drop') {
       await dropTview(executor, statement);
-      const row = column === null ? {} : { row: { column, value: `TVIEW '${statement.name}' dropped successfully` } };
+      const row =
+        column === null ? {} : { row: { column, value: `TVIEW '${statement.name}' dropped successfully` } };
       return { tag: column === null ? 'DROP TVIEW' : 'SELECT 1', notices: [], ...row };
     }
     const applied = await applyTview(executor, statement);
@@ -76,9 +80,14 @@ export class SessionTviewDdl implements TviewDdl {
       hint: advice.hint,
     }));
     if (applied.action === 'skipped') {
-      notices.push({ severity: 'NOTICE' as never, message: `tview "${statement.name}" already exists, skipping`, hint: '' });
+      notices.push({
+        severity: 'NOTICE' as never,
+        message: `tview "${statement.name}" already exists, skipping`,
+        hint: '',
+      });
     }
-    const row = column === null ? {} : { row: { column, value: `TVIEW '${statement.name}' created successfully` } };
+    const row =
+      column === null ? {} : { row: { column, value: `TVIEW '${statement.name}' created successfully` } };
     return { tag: column === null ? 'CREATE TVIEW' : 'SELECT 1', notices, ...row };
   }
 }

@@ -120,7 +120,10 @@ export class DatabaseSessionRefresh implements SessionRefresh {
     const tview = this.#tviewIn(report.fields.get('W') ?? '');
     this.#log.info({ code: report.code, tview, trigger: note.trigger }, `flush failed: ${report.message}`);
     if (tview === null || report.detail !== undefined) return report.fields;
-    return new Map(report.fields).set('D', `While refreshing tview ${tview}, which this transaction changed.`);
+    return new Map(report.fields).set(
+      'D',
+      `While refreshing tview ${tview}, which this transaction changed.`,
+    );
   }
 
   /** The tview whose refresh function is in the error's context (refresh_<name>_<id>). */

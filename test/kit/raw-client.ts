@@ -45,7 +45,14 @@ export class RawClient {
     await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject));
     const client = new RawClient(socket);
     const user = decodeURIComponent(username);
-    client.send(startupMessage(new Map([['user', user], ['database', pathname.slice(1)]])));
+    client.send(
+      startupMessage(
+        new Map([
+          ['user', user],
+          ['database', pathname.slice(1)],
+        ]),
+      ),
+    );
     await authenticateRaw(client, decodeURIComponent(password));
     await client.untilReady();
     return client;

@@ -1,18 +1,25 @@
 /** Logging in for the raw client, with the proxy's own SCRAM code (proved against PostgreSQL elsewhere). */
-import { checkServerFinal, clientFirst, proveToServer, SCRAM_MECHANISM } from '../../proxy/wire/authentication/scram.ts';
+import {
+  checkServerFinal,
+  clientFirst,
+  proveToServer,
+  SCRAM_MECHANISM,
+} from '../../proxy/wire/authentication/scram.ts';
 import {
   passwordMessage,
   readAuthentication,
   saslInitialResponse,
   saslResponse,
 } from '../../proxy/wire/messages/authentication.ts';
-import { type RawClient, field } from './raw-client.ts';
+import { field, type RawClient } from './raw-client.ts';
 
 export async function authenticateRaw(client: RawClient, password: string): Promise<void> {
   const request = async () => {
     const message = await client.next();
     if (message?.type !== 'R') {
-      throw new Error(`login failed: ${message === null ? 'connection closed' : (field(message.body, 'M') ?? message.type)}`);
+      throw new Error(
+        `login failed: ${message === null ? 'connection closed' : (field(message.body, 'M') ?? message.type)}`,
+      );
     }
     return readAuthentication(message.body);
   };

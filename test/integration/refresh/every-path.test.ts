@@ -33,7 +33,8 @@ beforeAll(async () => {
 });
 afterAll(() => blog.database.drop());
 
-const one = (client: pg.Client, sql: string) => client.query(sql).then((result) => result.rows[0] as Record<string, unknown>);
+const one = (client: pg.Client, sql: string) =>
+  client.query(sql).then((result) => result.rows[0] as Record<string, unknown>);
 
 /** Each runs as the application's role, through the proxy. */
 const paths: Record<string, (client: pg.Client, url: string) => Promise<void>> = {
@@ -52,25 +53,43 @@ const paths: Record<string, (client: pg.Client, url: string) => Promise<void>> =
   },
   autocommit: async (client) => {
     await client.query("UPDATE tb_author SET name = 'auto' WHERE pk_author = 3");
-    await client.query({ text: 'INSERT INTO tb_comment (fk_post, body) VALUES ($1, $2)', values: [5, 'hello'] });
+    await client.query({
+      text: 'INSERT INTO tb_comment (fk_post, body) VALUES ($1, $2)',
+      values: [5, 'hello'],
+    });
     await client.query({ name: 'd', text: 'DELETE FROM tb_comment WHERE fk_post = $1', values: [6] });
   },
   'several statements in one Query': async (client) => {
-    await client.query("UPDATE tb_author SET name = 'm1' WHERE pk_author = 1; UPDATE tb_post SET title = 'm2' WHERE pk_post = 1");
+    await client.query(
+      "UPDATE tb_author SET name = 'm1' WHERE pk_author = 1; UPDATE tb_post SET title = 'm2' WHERE pk_post = 1",
+    );
   },
   'BEGIN and COMMIT inside one Query': async (client) => {
-    await client.query("BEGIN; UPDATE tb_author SET name = 'in one' WHERE pk_author = 4; COMMIT; UPDATE tb_post SET title = 'behind' WHERE pk_post = 9");
+    await client.query(
+      "BEGIN; UPDATE tb_author SET name = 'in one' WHERE pk_author = 4; COMMIT; UPDATE tb_post SET title = 'behind' WHERE pk_post = 9",
+    );
   },
   'a claimed transaction that ends inside a Query of several statements': async (client) => {
     await client.query('BEGIN');
     await client.query("UPDATE tb_author SET name = 'claimed' WHERE pk_author = 1");
-    await client.query("UPDATE tb_author SET name = 'not' WHERE pk_author = 2; COMMIT; UPDATE tb_post SET title = 'z' WHERE pk_post = 2");
+    await client.query(
+      "UPDATE tb_author SET name = 'not' WHERE pk_author = 2; COMMIT; UPDATE tb_post SET title = 'z' WHERE pk_post = 2",
+    );
   },
   'a pipeline up to one Sync': async (_client, url) => {
     const raw = await RawClient.connect(url);
     raw.send(
-      ...[parse('', "UPDATE tb_author SET name = 'p1' WHERE pk_author = 1"), bind({ statement: '' }), execute()],
-      ...[parse('', "UPDATE tb_post SET title = 'p2' WHERE pk_post = 1"), bind({ statement: '' }), execute(), sync],
+      ...[
+        parse('', "UPDATE tb_author SET name = 'p1' WHERE pk_author = 1"),
+        bind({ statement: '' }),
+        execute(),
+      ],
+      ...[
+        parse('', "UPDATE tb_post SET title = 'p2' WHERE pk_post = 1"),
+        bind({ statement: '' }),
+        execute(),
+        sync,
+      ],
     );
     await raw.untilReady();
     raw.close();
@@ -78,7 +97,12 @@ const paths: Record<string, (client: pg.Client, url: string) => Promise<void>> =
   'a pipeline with BEGIN and COMMIT in it': async (_client, url) => {
     const raw = await RawClient.connect(url);
     const run = (text: string) => [parse('', text), bind({ statement: '' }), execute()];
-    raw.send(...run('BEGIN'), ...run("UPDATE tb_author SET name = 'pb' WHERE pk_author = 2"), ...run('COMMIT'), sync);
+    raw.send(
+      ...run('BEGIN'),
+      ...run("UPDATE tb_author SET name = 'pb' WHERE pk_author = 2"),
+      ...run('COMMIT'),
+      sync,
+    );
     await raw.untilReady();
     raw.close();
   },
@@ -116,9 +140,13 @@ const paths: Record<string, (client: pg.Client, url: string) => Promise<void>> =
   },
   'ON CONFLICT': async (client) => {
     await client.query('BEGIN');
-    await client.query("INSERT INTO tb_author VALUES (1, 'x'), (50, 'y') ON CONFLICT (pk_author) DO UPDATE SET name = EXCLUDED.name || '!'");
+    await client.query(
+      "INSERT INTO tb_author VALUES (1, 'x'), (50, 'y') ON CONFLICT (pk_author) DO UPDATE SET name = EXCLUDED.name || '!'",
+    );
     await client.query('COMMIT');
-    await client.query("INSERT INTO tb_post VALUES (1, 2, 'taken over') ON CONFLICT (pk_post) DO UPDATE SET fk_author = EXCLUDED.fk_author");
+    await client.query(
+      "INSERT INTO tb_post VALUES (1, 2, 'taken over') ON CONFLICT (pk_post) DO UPDATE SET fk_author = EXCLUDED.fk_author",
+    );
   },
   'a data-modifying CTE': async (client) => {
     await client.query('BEGIN');
@@ -157,9 +185,13 @@ const paths: Record<string, (client: pg.Client, url: string) => Promise<void>> =
     await client.query("UPDATE tb_author SET name = 'outer' WHERE pk_author = 1");
     await client.query('SAVEPOINT s');
     await client.query("UPDATE tb_author SET name = 'inner' WHERE pk_author = 2");
-    expect(await one(client, "SELECT data->>'name' AS name FROM tv_author WHERE pk_author = 2")).toEqual({ name: 'inner' });
+    expect(await one(client, "SELECT data->>'name' AS name FROM tv_author WHERE pk_author = 2")).toEqual({
+      name: 'inner',
+    });
     await client.query('ROLLBACK TO SAVEPOINT s');
-    expect(await one(client, "SELECT data->>'name' AS name FROM tv_author WHERE pk_author = 1")).toEqual({ name: 'outer' });
+    expect(await one(client, "SELECT data->>'name' AS name FROM tv_author WHERE pk_author = 1")).toEqual({
+      name: 'outer',
+    });
     await client.query('COMMIT');
   },
   'a savepoint rolled back to before the claim': async (client) => {
@@ -197,7 +229,9 @@ const paths: Record<string, (client: pg.Client, url: string) => Promise<void>> =
     await client.query('BEGIN');
     await client.query("UPDATE tb_post SET title = 'prepared' WHERE fk_author = 3");
     // The baseline lock of the first is held until it is decided.
-    await client.query("COMMIT PREPARED 'one'").catch((error: { code: string }) => expect(error.code).toBe('25001'));
+    await client
+      .query("COMMIT PREPARED 'one'")
+      .catch((error: { code: string }) => expect(error.code).toBe('25001'));
     await client.query('ROLLBACK');
     await client.query("COMMIT PREPARED 'one'");
     await client.query('BEGIN');
@@ -252,7 +286,13 @@ for (const poolMode of ['transaction', 'session'] as const) {
 
 test('a write straight to PostgreSQL, past the proxy', async () => {
   const client = await blog.database.client(blog.database.app);
-  for (const name of ['explicit transaction', 'autocommit', 'ON CONFLICT', 'a savepoint rolled back', 'TRUNCATE']) {
+  for (const name of [
+    'explicit transaction',
+    'autocommit',
+    'ON CONFLICT',
+    'a savepoint rolled back',
+    'TRUNCATE',
+  ]) {
     await blog.owner.query(blogRows);
     await paths[name]!(client, blog.database.app.url);
     expect(await blog.state()).toEqual(exact);
