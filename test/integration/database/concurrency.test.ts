@@ -1,0 +1,175 @@
+/** Two writers at once: exact by waiting under READ COMMITTED, exact by 40001 above it. */
+import type pg from 'pg';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { FreshDatabase } from '../../kit/database.ts';
+import { apply, nothing, owed, product, shop, tables } from './support.ts';
+
+let database: FreshDatabase;
+let owner: pg.Client;
+let one: pg.Client;
+let two: pg.Client;
+
+beforeAll(async () => {
+  database = await shop();
+  owner = await database.client();
+  one = await database.client(database.app);
+  two = await database.client(database.app);
+});
+afterAll(() => database.drop());
+afterEach(async () => {
+  await one.query('ROLLBACK');
+  await two.query('ROLLBACK');
+  await owner.query(`TRUNCATE tb_review, tb_product, tb_category; ${tables.slice(tables.indexOf('INSERT'))}`);
+});
+
+/** Waits until the client's backend waits for a lock. */
+async function untilWaiting(client: pg.Client, watcher = owner): Promise<void> {
+  const pid = (client as pg.Client & { processID: number }).processID;
+  for (let i = 0; i < 500; i++) {
+    const { rows } = await watcher.query('SELECT FROM pg_locks WHERE pid = $1 AND NOT granted', [pid]);
+    if (rows.length > 0) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error(`backend ${pid} did not come to wait for a lock`);
+}
+
+/** Both write; the second commits while the first, flushed already, still holds its locks. */
+async function race(first: string, second: string): Promise<void> {
+  await one.query('BEGIN');
+  await two.query('BEGIN');
+  await one.query(first);
+  await two.query(second);
+  await one.query('SET CONSTRAINTS ALL IMMEDIATE');
+  const committed = two.query('COMMIT');
+  await untilWaiting(two);
+  await one.query('COMMIT');
+  await committed;
+}
+
+describe('two transactions stay exact when', () => {
+  const pairs: Record<string, [string, string]> = {
+    'both insert a child of one parent': [
+      'INSERT INTO tb_review VALUES (3001, 1, 1)',
+      'INSERT INTO tb_review VALUES (3002, 1, 2)',
+    ],
+    'a new row refers to a row being renamed': [
+      `UPDATE tb_category SET name = 'renamed' WHERE pk_category = 2`,
+      `INSERT INTO tb_product VALUES (301, 2, 'new')`,
+    ],
+    'a row is re-pointed to one being renamed': [
+      `UPDATE tb_product SET fk_category = 3 WHERE pk_product = 1`,
+      `UPDATE tb_category SET name = 'target' WHERE pk_category = 3`,
+    ],
+    'a parent goes and a child of another comes': [
+      'DELETE FROM tb_product WHERE pk_product = 19',
+      'UPDATE tb_review SET fk_product = 2 WHERE pk_review = 20',
+    ],
+    'a source is truncated in one': ['TRUNCATE tb_review', `UPDATE tb_category SET name = 'beside'`],
+  };
+  for (const [what, [first, second]] of Object.entries(pairs)) {
+    test(what, async () => {
+      await race(first, second);
+      expect(await owed(database)).toEqual(nothing);
+    });
+    if (!first.startsWith('TRUNCATE')) {
+      test(`${what}, the other way round`, async () => {
+        await race(second, first);
+        expect(await owed(database)).toEqual(nothing);
+      });
+    }
+  }
+});
+
+describe.each(['REPEATABLE READ', 'SERIALIZABLE'])('under %s', (level) => {
+  test('a flush that could not see an earlier one fails with 40001', async () => {
+    await one.query(`BEGIN ISOLATION LEVEL ${level}`);
+    await one.query('SELECT count(*) FROM tb_product');
+    await two.query(`UPDATE tb_category SET name = name || '.' WHERE pk_category = 1`);
+    await one.query(`UPDATE tb_product SET name = name || '.' WHERE pk_product = 8`);
+    await expect(one.query('COMMIT')).rejects.toMatchObject({
+      code: '40001',
+      message: 'could not serialize access due to concurrent refresh of tview "shop.tv_product"',
+    });
+    expect(await owed(database)).toEqual(nothing);
+  });
+
+  test('a flush whose snapshot is younger than the last one goes through, more than once', async () => {
+    await two.query(`UPDATE tb_category SET name = name || '.' WHERE pk_category = 1`);
+    await one.query(`BEGIN ISOLATION LEVEL ${level}`);
+    await one.query(`UPDATE tb_product SET name = 'first' WHERE pk_product = 8`);
+    await one.query('SET CONSTRAINTS ALL IMMEDIATE');
+    await one.query(`UPDATE tb_product SET name = 'second' WHERE pk_product = 8`);
+    await one.query('COMMIT');
+    expect(await product(owner, 8)).toMatchObject({ name: 'second' });
+    expect(await owed(database)).toEqual(nothing);
+  });
+
+  test('an earlier flusher that is still running fails the later one too', async () => {
+    await one.query(`BEGIN ISOLATION LEVEL ${level}`);
+    await two.query('BEGIN');
+    await two.query(`UPDATE tb_category SET name = name || '.' WHERE pk_category = 1`);
+    await two.query('SET CONSTRAINTS ALL IMMEDIATE');
+    await one.query(`UPDATE tb_product SET name = name || '.' WHERE pk_product = 8`);
+    const committed = one.query('COMMIT').then(
+      () => 'committed',
+      (error: { code: string }) => error.code,
+    );
+    await untilWaiting(one);
+    await two.query('COMMIT');
+    expect(await committed).toBe('40001');
+    expect(await owed(database)).toEqual(nothing);
+  });
+});
+
+test('a tview created while a writer is in progress has what the writer wrote', async () => {
+  await one.query('BEGIN');
+  await one.query(`INSERT INTO tb_review VALUES (4001, 3, 5)`);
+  const created = apply(
+    owner,
+    'tv_review',
+    "SELECT r.pk_review, jsonb_build_object('rating', r.rating, 'product', p.name) AS data FROM tb_review r JOIN tb_product p ON p.pk_product = r.fk_product",
+  );
+  const watcher = await database.client();
+  await untilWaiting(owner, watcher);
+  await one.query('COMMIT');
+  await created;
+  const { rows } = await owner.query(
+    `SELECT data->>'rating' AS rating FROM tv_review WHERE pk_review = 4001`,
+  );
+  expect(rows).toEqual([{ rating: '5' }]);
+  expect(await owed(database)).toEqual(nothing);
+});
+
+test('many writers of few rows leave nothing behind', async () => {
+  const writers = await Promise.all(Array.from({ length: 6 }, () => database.client(database.app)));
+  let seed = 1;
+  const random = (below: number) => {
+    seed = (seed * 48271) % 0x7fffffff;
+    return seed % below;
+  };
+  const failures: unknown[] = [];
+  await Promise.all(
+    writers.map(async (writer, w) => {
+      for (let i = 0; i < 40; i++) {
+        const statements = [
+          `UPDATE tb_category SET name = 'n${random(1000)}' WHERE pk_category = ${1 + random(4)}`,
+          `UPDATE tb_product SET fk_category = ${1 + random(4)} WHERE pk_product = ${1 + random(18)}`,
+          `UPDATE tb_review SET fk_product = ${1 + random(18)} WHERE pk_review = ${1 + random(60)}`,
+          `INSERT INTO tb_review VALUES (${10000 + w * 1000 + i}, ${1 + random(18)}, 1)`,
+          `DELETE FROM tb_review WHERE pk_review = ${10000 + w * 1000 + random(40)}`,
+        ];
+        const chosen = Array.from({ length: 1 + random(2) }, () => statements[random(statements.length)]!);
+        try {
+          await writer.query(`BEGIN; ${chosen.join('; ')}; COMMIT`);
+        } catch (error) {
+          await writer.query('ROLLBACK');
+          // Of PostgreSQL's own: rows updated in different order, a product that is gone, a review inserted twice.
+          const { code } = error as { code: string };
+          if (!['40P01', '23503', '23505'].includes(code)) failures.push(error);
+        }
+      }
+    }),
+  );
+  expect(failures).toEqual([]);
+  expect(await owed(database)).toEqual(nothing);
+});

@@ -1,0 +1,161 @@
+/** What a flush writes, what it reports, what it costs in statements, and how it fails. */
+import type pg from 'pg';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { rebuild, verifyTview } from '../../../src/database/verify.ts';
+import type { FreshDatabase } from '../../kit/database.ts';
+import { divergence, inStep } from '../../kit/oracle.ts';
+import { apply, executorOf, nothing, owed, shop } from './support.ts';
+
+let database: FreshDatabase;
+let owner: pg.Client;
+
+beforeAll(async () => {
+  database = await shop();
+  owner = await database.client();
+});
+afterAll(() => database.drop());
+
+const report = async (changes: unknown) => {
+  const { rows } = await owner.query<{ report: Record<string, number>[] }>(
+    'SELECT tviews.flush($1::text::jsonb, false) AS report',
+    [JSON.stringify(changes)],
+  );
+  return rows[0]!.report.map(({ ms, ...rest }) => rest);
+};
+const sourceId = async (table: string) => {
+  const { rows } = await owner.query<{ id: number }>(
+    'SELECT id FROM tviews.source WHERE relation = $1::regclass',
+    [table],
+  );
+  return rows[0]!.id;
+};
+
+test('a tview that did not change is not passed on to those that read it', async () => {
+  const s = await sourceId('tb_product');
+  expect(await report([{ s, r: [{ pk_product: 1 }, { pk_product: 2 }] }])).toEqual([
+    { tview: 1, keys: 2, written: 0, deleted: 0, unchanged: 2 },
+  ]);
+});
+
+test('keys without rows are neither written nor missed', async () => {
+  const s = await sourceId('tb_product');
+  expect(await report([{ s, r: [{ pk_product: 98 }, { pk_product: null }] }])).toEqual([
+    { tview: 1, keys: 2, written: 0, deleted: 0, unchanged: 2 },
+  ]);
+});
+
+test('the number of statements of a flush does not depend on the number of rows', async () => {
+  await owner.query(`
+    CREATE TABLE statement_seen (what text);
+    CREATE FUNCTION see_statement() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN INSERT INTO shop.statement_seen VALUES (TG_TABLE_NAME || ' ' || TG_OP); RETURN NULL; END $$;
+    CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON tv_product
+    FOR EACH STATEMENT EXECUTE FUNCTION see_statement();
+    CREATE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON tv_category
+    FOR EACH STATEMENT EXECUTE FUNCTION see_statement()`);
+  const seen = async (rows: number) => {
+    await owner.query('BEGIN');
+    await owner.query(`UPDATE tb_product SET price = price + 1 WHERE pk_product <= ${rows}`);
+    await owner.query('SET CONSTRAINTS ALL IMMEDIATE');
+    // The command counter of the transaction: what has written, by whatever way, has moved it.
+    const { rows: found } = await owner.query<{ what: string; command: string }>(
+      'SELECT what, cmin::text AS command FROM statement_seen ORDER BY cmin::text::int, what',
+    );
+    await owner.query('ROLLBACK');
+    return found;
+  };
+  const one = await seen(1);
+  expect(one.map(({ what }) => what)).toEqual(
+    expect.arrayContaining(['tv_product UPDATE', 'tv_category UPDATE']),
+  );
+  expect(await seen(15)).toEqual(one);
+  await owner.query('DROP TRIGGER see ON tv_product; DROP TRIGGER see ON tv_category');
+});
+
+test('a division by zero in the definition fails the COMMIT with its own SQLSTATE and names the refresh function', async () => {
+  await apply(
+    owner,
+    'tv_ratio',
+    `SELECT pk_review, jsonb_build_object('ratio', 60 / (rating - 100)) AS data FROM tb_review`,
+  );
+  const app = await database.client(database.app);
+  await app.query('BEGIN');
+  await app.query('UPDATE tb_review SET rating = 100 WHERE pk_review = 1');
+  await expect(app.query('COMMIT')).rejects.toMatchObject({
+    code: '22012',
+    where: expect.stringContaining('refresh_tv_ratio_'),
+  });
+  expect(await owed(database)).toEqual(nothing);
+  expect(await divergence(owner, 'shop.tv_ratio')).toEqual(inStep);
+});
+
+test('a second row for a key fails the COMMIT and names tview and key', async () => {
+  await owner.query('CREATE TABLE tb_label (pk_label int PRIMARY KEY, fk_product int, label text)');
+  await owner.query(`INSERT INTO tb_label VALUES (1, 1, 'one')`);
+  await apply(
+    owner,
+    'tv_label',
+    `SELECT fk_product, jsonb_build_object('label', label) AS data FROM tb_label WHERE fk_product IS NOT NULL`,
+    { key: ['fk_product'] },
+  );
+  await expect(owner.query(`INSERT INTO tb_label VALUES (2, 1, 'two')`)).rejects.toMatchObject({
+    code: '21000',
+    message: 'definition of tview "shop.tv_label" gives more than one row for a key',
+    detail: 'Key (fk_product)=(1) comes 2 times.',
+  });
+  await owner.query(`INSERT INTO tb_label VALUES (3, NULL, 'unlinked'), (4, 2, 'fine')`);
+  expect(await divergence(owner, 'shop.tv_label')).toEqual(inStep);
+});
+
+test('a composite key of text, one part in another collation, follows its rows', async () => {
+  await owner.query(`
+    CREATE TABLE tb_stock (
+      warehouse text COLLATE "C", sku varchar(20), quantity int, PRIMARY KEY (warehouse, sku)
+    );
+    INSERT INTO tb_stock VALUES ('north', 'a', 1), ('north', 'b', 2), ('süd', 'a', 3)`);
+  await apply(
+    owner,
+    'tv_stock',
+    `SELECT warehouse, sku, jsonb_build_object('quantity', quantity) AS data FROM tb_stock`,
+    { key: ['warehouse', 'sku'] },
+  );
+  await owner.query(`
+    UPDATE tb_stock SET warehouse = 'ost' WHERE warehouse = 'süd';
+    DELETE FROM tb_stock WHERE sku = 'b';
+    INSERT INTO tb_stock VALUES ('ost', 'c', 4)`);
+  expect(await divergence(owner, 'shop.tv_stock')).toEqual(inStep);
+});
+
+describe('verify', () => {
+  test('counts what differs, shows keys, and repairs it with the tviews above', async () => {
+    const admin = await database.client(database.superuser);
+    await admin.query(`SET tviews.flushing = 'on'`);
+    await admin.query(`
+      DELETE FROM shop.tv_product WHERE pk_product = 3;
+      UPDATE shop.tv_product SET data = '{}' WHERE pk_product IN (4, 5);
+      INSERT INTO shop.tv_product VALUES (777, 1, '{}')`);
+    const executor = executorOf(owner);
+    const found = await verifyTview(executor, 'tv_product');
+    expect(found).toMatchObject({
+      missing: 1,
+      surplus: 1,
+      different: 2,
+      unorderedAggregate: false,
+      repaired: null,
+    });
+    expect(found.sample).toContainEqual({ kind: 'surplus', key: { pk_product: 777 } });
+    expect(await verifyTview(executor, 'shop.tv_product', { repair: true })).toMatchObject({
+      repaired: { written: 3, deleted: 1 },
+    });
+    expect(await verifyTview(executor, 'tv_product')).toMatchObject({ missing: 0, surplus: 0, different: 0 });
+    expect(await owed(database)).toEqual(nothing);
+  });
+
+  test('rebuild computes every row and writes only what differs', async () => {
+    expect(await rebuild(executorOf(owner), 'tv_product')).toEqual({ rows: 20, written: 0, deleted: 0 });
+  });
+
+  test('of a name that is no tview says so', async () => {
+    await expect(verifyTview(executorOf(owner), 'tb_product')).rejects.toMatchObject({ code: '42704' });
+  });
+});
