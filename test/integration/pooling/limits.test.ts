@@ -9,6 +9,7 @@ import { connectTo, metric, until, vanish } from '../../kit/clients.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { startFlakyNetwork } from '../../kit/flaky-network.ts';
 import { type TestProxy, testProxy } from '../../kit/proxy.ts';
+import { freePort } from '../../kit/proxy-process.ts';
 import { RawClient, describe as shown } from '../../kit/raw-client.ts';
 
 let database: FreshDatabase;
@@ -53,16 +54,6 @@ async function cancel(proxy: TestProxy, client: pg.Client): Promise<void> {
   socket.resume();
   socket.write(cancelRequest(processID, secret));
   await once(socket, 'close');
-}
-
-/** A port nobody listens on. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 describe('a full pool', () => {
