@@ -1,0 +1,107 @@
+/** The SQL we generate, word for word: a change of it is a decision, seen in the diff of golden/. Rewrite with `vitest -u`. */
+import { expect, test } from 'vitest';
+import { captureEvents, captureFunction, captureTrigger } from '../../../src/database/capture.ts';
+import { compareFunction } from '../../../src/database/compare-function.ts';
+import { flushFunction } from '../../../src/database/flush-function.ts';
+import { refreshFunction } from '../../../src/database/refresh-function.ts';
+import type { Column, RefreshPlan } from '../../../src/definition/plan.ts';
+
+const column = (name: string, type: string, collation: string | null = null): Column => ({
+  name,
+  type,
+  collation,
+});
+const golden = (name: string, statements: readonly string[]) =>
+  expect(`${statements.join('\n\n')}\n`).toMatchFileSnapshot(`golden/${name}.sql`);
+
+/** Orders with a composite key, a lookup, and names that need their quotes. */
+const plan: RefreshPlan = {
+  table: { schema: 'shop', name: 'tv_order line' },
+  view: { schema: 'shop', name: 'v_order line' },
+  definition: '',
+  columns: [
+    column('order_id', 'bigint'),
+    column('sku"', 'character varying(20)', 'pg_catalog."C"'),
+    column('data', 'jsonb'),
+  ],
+  key: [column('order_id', 'bigint'), column('sku"', 'character varying(20)', 'pg_catalog."C"')],
+  sources: [
+    {
+      oid: 1,
+      table: { schema: 'shop', name: 'line' },
+      kind: 'table',
+      linkColumns: [column('order_id', 'bigint'), column('sku"', 'character varying(20)', 'pg_catalog."C"')],
+      referencedColumns: ['order_id', 'sku"', 'quantity'],
+      primaryKey: ['order_id', 'sku"'],
+      occurrences: [
+        {
+          index: 0,
+          alias: 'l',
+          mapping: 'local',
+          path: 'line l',
+          keyQuery: 'SELECT changed.order_id, changed."sku""" FROM changed',
+          probes: [],
+        },
+      ],
+    },
+    {
+      oid: 2,
+      table: { schema: 'shop', name: 'rate' },
+      kind: 'table',
+      linkColumns: [column('factor', 'numeric')],
+      referencedColumns: ['factor', 'label'],
+      primaryKey: null,
+      occurrences: [
+        {
+          index: 1,
+          alias: 'r',
+          mapping: 'mapped',
+          path: 'rate r → line l (l.factor = r.factor)',
+          keyQuery:
+            'SELECT l.order_id, l."sku"""\nFROM changed\nJOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) changed.factor',
+          probes: [],
+        },
+      ],
+    },
+  ],
+  advice: [],
+};
+const keyEquality = ['=', '='];
+
+test('capture of a source with a primary key', async () => {
+  const { linkColumns, referencedColumns, primaryKey } = plan.sources[0]!;
+  const source = { id: 7, linkColumns, referencedColumns, primaryKey };
+  await golden(
+    'capture-with-key',
+    captureEvents.flatMap((event) => [
+      captureFunction(source, event, { noticeBytes: 65536 }),
+      captureTrigger('"shop"."line"', 7, event),
+    ]),
+  );
+});
+
+test('capture of an update without a primary key', async () => {
+  const { linkColumns, referencedColumns, primaryKey } = plan.sources[1]!;
+  const source = { id: 8, linkColumns, referencedColumns, primaryKey };
+  await golden('capture-without-key', [captureFunction(source, 'update', { noticeBytes: 1000 })]);
+});
+
+test('refresh of a tview that another one reads, and its comparison', async () => {
+  const asSource = { linkColumns: [column('order_id', 'bigint')], referencedColumns: ['order_id', 'data'] };
+  await golden('refresh', [
+    refreshFunction({ id: 3, plan, sourceIds: [7, 8], keyEquality, asSource }, { fullRefreshShare: 0.15 }),
+    compareFunction({ id: 3, plan, keyEquality }),
+  ]);
+});
+
+test('flush of two tviews, one over the other', async () => {
+  await golden('flush', [
+    flushFunction(
+      [
+        { id: 4, table: { schema: 'shop', name: 'tv_order' }, sourceIds: [9], ownSourceId: null },
+        { id: 3, table: plan.table, sourceIds: [7, 8], ownSourceId: 9 },
+      ],
+      { lockSpace: 1953916265 },
+    ),
+  ]);
+});

@@ -1,0 +1,131 @@
+CREATE OR REPLACE FUNCTION tviews."capture_7_insert"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  images jsonb;
+  change jsonb;
+BEGIN
+  SELECT jsonb_agg(jsonb_build_object('order_id', r."order_id", 'sku"', r."sku""")) INTO images
+  FROM new_rows AS r;
+  IF images IS NULL THEN
+    RETURN NULL;
+  END IF;
+  IF jsonb_array_length(images) > 500000 THEN
+    change := jsonb_build_object('s', 7, 'all', true);
+  ELSE
+    change := jsonb_build_object('s', 7, 'r', images);
+  END IF;
+  IF current_setting('tviews.claim', true) = 'on' AND tviews.is_claimed() THEN
+    IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
+      RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
+      RETURN NULL;
+    END IF;
+    RAISE INFO USING ERRCODE = 'TV001', MESSAGE = '{"queued": true}';
+  END IF;
+  INSERT INTO tviews.queue (change) VALUES (change);
+  RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE TRIGGER tviews_capture_insert AFTER INSERT ON "shop"."line"
+REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tviews."capture_7_insert"();
+
+CREATE OR REPLACE FUNCTION tviews."capture_7_update"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  images jsonb;
+  change jsonb;
+BEGIN
+  SELECT jsonb_agg(DISTINCT image.value) INTO images
+  FROM old_rows AS o
+  FULL JOIN new_rows AS n ON n."order_id" = o."order_id" AND n."sku""" = o."sku"""
+  CROSS JOIN LATERAL (
+    VALUES
+      (CASE WHEN o."order_id" IS NOT NULL THEN jsonb_build_object('order_id', o."order_id", 'sku"', o."sku""") END),
+      (CASE WHEN n."order_id" IS NOT NULL THEN jsonb_build_object('order_id', n."order_id", 'sku"', n."sku""") END)
+  ) AS image (value)
+  WHERE (
+      o."order_id" IS NULL OR n."order_id" IS NULL
+      OR ROW(o."order_id", o."sku""", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."quantity")::record
+    )
+    AND image.value IS NOT NULL;
+  IF images IS NULL THEN
+    RETURN NULL;
+  END IF;
+  IF jsonb_array_length(images) > 500000 THEN
+    change := jsonb_build_object('s', 7, 'all', true);
+  ELSE
+    change := jsonb_build_object('s', 7, 'r', images);
+  END IF;
+  IF current_setting('tviews.claim', true) = 'on' AND tviews.is_claimed() THEN
+    IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
+      RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
+      RETURN NULL;
+    END IF;
+    RAISE INFO USING ERRCODE = 'TV001', MESSAGE = '{"queued": true}';
+  END IF;
+  INSERT INTO tviews.queue (change) VALUES (change);
+  RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE TRIGGER tviews_capture_update AFTER UPDATE ON "shop"."line"
+REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION tviews."capture_7_update"();
+
+CREATE OR REPLACE FUNCTION tviews."capture_7_delete"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  images jsonb;
+  change jsonb;
+BEGIN
+  SELECT jsonb_agg(jsonb_build_object('order_id', r."order_id", 'sku"', r."sku""")) INTO images
+  FROM old_rows AS r;
+  IF images IS NULL THEN
+    RETURN NULL;
+  END IF;
+  IF jsonb_array_length(images) > 500000 THEN
+    change := jsonb_build_object('s', 7, 'all', true);
+  ELSE
+    change := jsonb_build_object('s', 7, 'r', images);
+  END IF;
+  IF current_setting('tviews.claim', true) = 'on' AND tviews.is_claimed() THEN
+    IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
+      RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
+      RETURN NULL;
+    END IF;
+    RAISE INFO USING ERRCODE = 'TV001', MESSAGE = '{"queued": true}';
+  END IF;
+  INSERT INTO tviews.queue (change) VALUES (change);
+  RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE TRIGGER tviews_capture_delete AFTER DELETE ON "shop"."line"
+REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION tviews."capture_7_delete"();
+
+CREATE OR REPLACE FUNCTION tviews."capture_7_truncate"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  change jsonb := jsonb_build_object('s', 7, 'all', true);
+BEGIN
+  IF current_setting('tviews.claim', true) = 'on' AND tviews.is_claimed() THEN
+    IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
+      RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
+      RETURN NULL;
+    END IF;
+    RAISE INFO USING ERRCODE = 'TV001', MESSAGE = '{"queued": true}';
+  END IF;
+  INSERT INTO tviews.queue (change) VALUES (change);
+  RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE TRIGGER tviews_capture_truncate AFTER TRUNCATE ON "shop"."line"
+FOR EACH STATEMENT EXECUTE FUNCTION tviews."capture_7_truncate"();

@@ -1,0 +1,39 @@
+CREATE OR REPLACE FUNCTION tviews."capture_8_update"() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET extra_float_digits = '1'
+AS $$
+DECLARE
+  images jsonb;
+  change jsonb;
+BEGIN
+  WITH before AS (
+    SELECT jsonb_build_object('factor', o."factor"::text) AS image, ROW(o."factor", o."label")::text AS content FROM old_rows AS o
+  ), after AS (
+    SELECT jsonb_build_object('factor', n."factor"::text) AS image, ROW(n."factor", n."label")::text AS content FROM new_rows AS n
+  )
+  SELECT jsonb_agg(DISTINCT d.image) INTO images
+  FROM (
+    (TABLE before EXCEPT ALL TABLE after)
+    UNION ALL
+    (TABLE after EXCEPT ALL TABLE before)
+  ) AS d;
+  IF images IS NULL THEN
+    RETURN NULL;
+  END IF;
+  IF jsonb_array_length(images) > 500000 THEN
+    change := jsonb_build_object('s', 8, 'all', true);
+  ELSE
+    change := jsonb_build_object('s', 8, 'r', images);
+  END IF;
+  IF current_setting('tviews.claim', true) = 'on' AND tviews.is_claimed() THEN
+    IF octet_length(change::text) <= 1000 AND pg_client_encoding() = getdatabaseencoding() THEN
+      RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
+      RETURN NULL;
+    END IF;
+    RAISE INFO USING ERRCODE = 'TV001', MESSAGE = '{"queued": true}';
+  END IF;
+  INSERT INTO tviews.queue (change) VALUES (change);
+  RETURN NULL;
+END
+$$;

@@ -1,0 +1,100 @@
+CREATE OR REPLACE FUNCTION tviews.flush(changes jsonb, release boolean) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  merged jsonb;
+  result record;
+  report jsonb := '[]';
+  own_xid bigint;
+  ticket bigint;
+  started timestamptz;
+BEGIN
+  -- What is owed, as one object by source. One change of one statement, the common case, is one already.
+  IF changes @> '[{"queued": true}]' THEN
+    WITH gone AS (
+      DELETE FROM tviews.queue AS q WHERE q.tx = pg_current_xact_id() RETURNING q.change
+    )
+    SELECT changes || COALESCE(jsonb_agg(gone.change), '[]') INTO changes FROM gone;
+  END IF;
+  IF jsonb_array_length(changes) = 1 AND changes->0 ? 'r' THEN
+    merged := jsonb_build_object(changes->0->>'s', changes->0->'r');
+  ELSE
+    SELECT COALESCE(jsonb_object_agg(c.source, c.images), '{}') INTO merged
+    FROM (
+      SELECT
+        COALESCE(change->>'s', 't' || (change->>'tview')) AS source,
+        CASE
+          WHEN bool_or(change ? 'all') OR count(image) > 500000 THEN 'true'
+          ELSE COALESCE(jsonb_agg(DISTINCT image) FILTER (WHERE image IS NOT NULL), '[]')
+        END AS images
+      FROM jsonb_array_elements(changes) AS change
+      LEFT JOIN LATERAL jsonb_array_elements(change->'r') AS image ON true
+      WHERE change ?| array['s', 'tview']
+      GROUP BY 1
+    ) AS c;
+  END IF;
+
+  IF merged ?| array['7', '8', 't3'] THEN PERFORM pg_advisory_xact_lock(1953916265, 3); END IF;
+  IF merged ?| array['7', '8', '9', 't3', 't4'] THEN PERFORM pg_advisory_xact_lock(1953916265, 4); END IF;
+
+  IF merged <> '{}' THEN
+    own_xid := pg_current_xact_id()::text::bigint;
+    -- Opens the guards of the tv_ tables. Not in a SET clause: only a superuser may put a setting of ours into one.
+    PERFORM set_config('tviews.flushing', 'on', true);
+    -- "shop.tv_order line"
+    IF merged ?| array['7', '8', 't3'] THEN
+      IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        SELECT t.last_value INTO ticket FROM tviews.ticket_3 AS t;
+        IF ticket <> own_xid AND NOT pg_visible_in_snapshot(ticket::text::xid8, pg_current_snapshot()) THEN
+          RAISE serialization_failure USING
+            MESSAGE = 'could not serialize access due to concurrent refresh of tview "shop.tv_order line"',
+            HINT = 'The transaction might succeed if retried.';
+        END IF;
+      END IF;
+      PERFORM setval('tviews.ticket_3', own_xid);
+      IF merged ?| array['7', '8', 't3'] THEN
+        started := clock_timestamp();
+        result := tviews."refresh_tv_order line_3"(merged);
+        report := report || jsonb_build_object(
+          'tview', 3, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
+          'unchanged', result.keys - result.written - result.deleted,
+          'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
+        );
+        IF result.images IS NOT NULL THEN
+          merged := merged || jsonb_build_object('9', result.images);
+        END IF;
+      END IF;
+    END IF;
+    -- "shop.tv_order"
+    IF merged ?| array['7', '8', '9', 't3', 't4'] THEN
+      IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        SELECT t.last_value INTO ticket FROM tviews.ticket_4 AS t;
+        IF ticket <> own_xid AND NOT pg_visible_in_snapshot(ticket::text::xid8, pg_current_snapshot()) THEN
+          RAISE serialization_failure USING
+            MESSAGE = 'could not serialize access due to concurrent refresh of tview "shop.tv_order"',
+            HINT = 'The transaction might succeed if retried.';
+        END IF;
+      END IF;
+      PERFORM setval('tviews.ticket_4', own_xid);
+      IF merged ?| array['9', 't4'] THEN
+        started := clock_timestamp();
+        result := tviews."refresh_tv_order_4"(merged);
+        report := report || jsonb_build_object(
+          'tview', 4, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
+          'unchanged', result.keys - result.written - result.deleted,
+          'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
+        );
+      END IF;
+    END IF;
+    PERFORM set_config('tviews.flushing', 'off', true);
+  END IF;
+
+  -- After the last flush nobody listens to notices any more: what a deferred trigger of the user writes during COMMIT
+  -- must find the queue.
+  IF release THEN
+    PERFORM tviews.release();
+  END IF;
+  RETURN report;
+END
+$$;

@@ -1,0 +1,217 @@
+CREATE OR REPLACE FUNCTION tviews."refresh_tv_order line_3"(
+  changes jsonb, OUT keys bigint, OUT written bigint, OUT deleted bigint, OUT images jsonb
+)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET TimeZone = 'UTC'
+SET DateStyle = 'ISO, YMD'
+SET IntervalStyle = 'postgres'
+SET extra_float_digits = '1'
+SET bytea_output = 'hex'
+SET row_security = 'off'
+SET plan_cache_mode = 'force_generic_plan'
+SET jit = 'off'
+AS $$
+#variable_conflict use_column
+DECLARE
+  everything boolean := false;
+  key_1 bigint[];
+  key_2 character varying[];
+  unlinked boolean := false;
+  computed bigint;
+  duplicate text;
+BEGIN
+  -- Keys: from the images alone or along the path to the root, links only (keys-and-locks.md, Theorem 2).
+  everything := 'true'::jsonb IN (changes->'7', changes->'8', changes->'t3') IS TRUE;
+  IF NOT everything THEN
+    IF changes ? '7' THEN
+      -- line l
+      WITH changed AS (
+        SELECT image."order_id", image."sku"""
+        FROM jsonb_to_recordset(changes->'7') AS image ("order_id" bigint, "sku""" character varying(20) COLLATE pg_catalog."C")
+      )
+      SELECT key_1 || array_agg(found.k1), key_2 || array_agg(found.k2)
+      INTO key_1, key_2
+      FROM (
+        SELECT changed.order_id, changed."sku""" FROM changed
+      ) AS found (k1, k2);
+    END IF;
+    IF changes ? '8' THEN
+      -- rate r → line l (l.factor = r.factor)
+      WITH changed AS (
+        SELECT (image."factor"::numeric) AS "factor"
+        FROM jsonb_to_recordset(changes->'8') AS image ("factor" text)
+      )
+      SELECT key_1 || array_agg(found.k1), key_2 || array_agg(found.k2)
+      INTO key_1, key_2
+      FROM (
+        SELECT l.order_id, l."sku"""
+        FROM changed
+        JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) changed.factor
+      ) AS found (k1, k2);
+    END IF;
+    IF key_1 IS NULL THEN
+      keys := 0; written := 0; deleted := 0;
+      RETURN;
+    END IF;
+    IF cardinality(key_1) > 1 THEN
+      SELECT array_agg(d.k1), array_agg(d.k2), bool_or(d.k1 IS NULL OR d.k2 IS NULL)
+      INTO key_1, key_2, unlinked
+      FROM (SELECT DISTINCT k.k1, k.k2 FROM unnest(key_1, key_2) AS k (k1, k2)) AS d;
+    ELSE
+      unlinked := key_1[1] IS NULL OR key_2[1] IS NULL;
+    END IF;
+    IF unlinked AND EXISTS (SELECT FROM "shop"."v_order line" AS v WHERE v."order_id" IS NULL OR v."sku""" IS NULL) THEN
+      RAISE not_null_violation USING
+        MESSAGE = 'definition of tview "shop.tv_order line" gives a row whose key is null',
+        HINT = 'Leave such rows out in the definition.';
+    END IF;
+    IF cardinality(key_1) > 1000 THEN
+      SELECT cardinality(key_1) > c.reltuples * 0.15 INTO everything
+      FROM pg_class AS c WHERE c.oid = '"shop"."tv_order line"'::regclass AND c.reltuples >= 0;
+    END IF;
+  END IF;
+
+  -- Recompute and write. Nobody else writes these rows now, so nothing here waits with what it has computed in hand.
+  IF everything IS TRUE THEN
+    WITH computed_rows AS MATERIALIZED (
+      SELECT v."order_id", v."sku""", v."data"
+      FROM "shop"."v_order line" AS v
+    ), duplicate_keys AS (
+      SELECT format('Key (order_id, sku")=(%s, %s) comes %s times.', c."order_id", c."sku""", count(*)) AS message
+      FROM computed_rows AS c
+      GROUP BY c."order_id", c."sku"""
+      HAVING count(*) > 1
+      LIMIT 1
+    ), different_rows AS MATERIALIZED (
+      SELECT c."order_id", c."sku""", c."data",
+        CASE WHEN t."order_id" IS NOT NULL THEN jsonb_build_object('order_id', t."order_id") END AS "tviews old image",
+        t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
+      FROM computed_rows AS c
+      LEFT JOIN "shop"."tv_order line" AS t ON t."order_id" = c."order_id" AND t."sku""" = c."sku"""
+      WHERE (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
+        AND NOT EXISTS (SELECT FROM duplicate_keys)
+    ), written_rows AS (
+      INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data")
+      SELECT d."order_id", d."sku""", d."data" FROM different_rows AS d
+      ON CONFLICT ("order_id", "sku""") DO UPDATE SET "data" = EXCLUDED."data"
+      RETURNING true
+    ), deleted_rows AS (
+      DELETE FROM "shop"."tv_order line" AS t
+      WHERE NOT EXISTS (SELECT FROM computed_rows AS c WHERE c."order_id" = t."order_id" AND c."sku""" = t."sku""")
+      RETURNING jsonb_build_object('order_id', t."order_id") AS image
+    )
+    SELECT
+      (SELECT count(*) FROM computed_rows),
+      (SELECT message FROM duplicate_keys),
+      (SELECT count(*) FROM written_rows),
+      (SELECT count(*) FROM deleted_rows),
+      (
+        SELECT CASE WHEN count(*) > 500000 THEN 'true' ELSE jsonb_agg(DISTINCT i.image) END
+        FROM (
+          SELECT jsonb_build_object('order_id', d."order_id") AS image FROM different_rows AS d WHERE d."tviews matters"
+          UNION ALL
+          SELECT d."tviews old image" FROM different_rows AS d WHERE d."tviews matters" AND d."tviews old image" IS NOT NULL
+          UNION ALL
+          SELECT d.image FROM deleted_rows AS d
+        ) AS i
+      )
+    INTO computed, duplicate, written, deleted, images;
+    keys := computed + deleted;
+  ELSE
+    WITH computed_rows AS MATERIALIZED (
+      SELECT v."order_id", v."sku""", v."data"
+      FROM unnest(key_1, key_2) AS k (k1, k2)
+      CROSS JOIN LATERAL (SELECT * FROM "shop"."v_order line" AS w WHERE w."order_id" = k.k1 AND w."sku""" = k.k2) AS v
+    ), duplicate_keys AS (
+      SELECT format('Key (order_id, sku")=(%s, %s) comes %s times.', c."order_id", c."sku""", count(*)) AS message
+      FROM computed_rows AS c
+      GROUP BY c."order_id", c."sku"""
+      HAVING count(*) > 1
+      LIMIT 1
+    ), different_rows AS MATERIALIZED (
+      SELECT c."order_id", c."sku""", c."data",
+        CASE WHEN t."order_id" IS NOT NULL THEN jsonb_build_object('order_id', t."order_id") END AS "tviews old image",
+        t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
+      FROM computed_rows AS c
+      LEFT JOIN "shop"."tv_order line" AS t ON t."order_id" = c."order_id" AND t."sku""" = c."sku"""
+      WHERE (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
+        AND NOT EXISTS (SELECT FROM duplicate_keys)
+    ), written_rows AS (
+      INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data")
+      SELECT d."order_id", d."sku""", d."data" FROM different_rows AS d
+      ON CONFLICT ("order_id", "sku""") DO UPDATE SET "data" = EXCLUDED."data"
+      RETURNING true
+    ), deleted_rows AS (
+      DELETE FROM "shop"."tv_order line" AS t
+      USING unnest(key_1, key_2) AS k (k1, k2)
+      WHERE t."order_id" = k.k1 AND t."sku""" = k.k2
+        AND NOT EXISTS (SELECT FROM computed_rows AS c WHERE c."order_id" = t."order_id" AND c."sku""" = t."sku""")
+      RETURNING jsonb_build_object('order_id', t."order_id") AS image
+    )
+    SELECT
+      (SELECT count(*) FROM computed_rows),
+      (SELECT message FROM duplicate_keys),
+      (SELECT count(*) FROM written_rows),
+      (SELECT count(*) FROM deleted_rows),
+      (
+        SELECT CASE WHEN count(*) > 500000 THEN 'true' ELSE jsonb_agg(DISTINCT i.image) END
+        FROM (
+          SELECT jsonb_build_object('order_id', d."order_id") AS image FROM different_rows AS d WHERE d."tviews matters"
+          UNION ALL
+          SELECT d."tviews old image" FROM different_rows AS d WHERE d."tviews matters" AND d."tviews old image" IS NOT NULL
+          UNION ALL
+          SELECT d.image FROM deleted_rows AS d
+        ) AS i
+      )
+    INTO computed, duplicate, written, deleted, images;
+    keys := cardinality(key_1);
+  END IF;
+  IF duplicate IS NOT NULL THEN
+    RAISE cardinality_violation USING
+      MESSAGE = 'definition of tview "shop.tv_order line" gives more than one row for a key',
+      DETAIL = duplicate,
+      HINT = 'Group the rows of the definition by its key, or make the key of the tview longer.';
+  END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION tviews."compare_tv_order line_3"(
+  sample_size integer, OUT missing bigint, OUT surplus bigint, OUT different bigint, OUT sample jsonb
+)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET TimeZone = 'UTC'
+SET DateStyle = 'ISO, YMD'
+SET IntervalStyle = 'postgres'
+SET extra_float_digits = '1'
+SET bytea_output = 'hex'
+SET row_security = 'off'
+AS $$
+#variable_conflict use_column
+BEGIN
+  WITH differing AS MATERIALIZED (
+    SELECT
+      CASE
+        WHEN t."order_id" IS NULL THEN 'missing'
+        WHEN v."order_id" IS NULL THEN 'surplus'
+        ELSE 'different'
+      END AS kind,
+      jsonb_build_object('order_id', COALESCE(v."order_id", t."order_id"), 'sku"', COALESCE(v."sku""", t."sku""")) AS key
+    FROM "shop"."v_order line" AS v
+    FULL JOIN "shop"."tv_order line" AS t ON v."order_id" = t."order_id" AND v."sku""" = t."sku"""
+    WHERE t."order_id" IS NULL OR v."order_id" IS NULL
+      OR ROW(v."order_id", v."sku""", v."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record
+  )
+  SELECT
+    count(*) FILTER (WHERE d.kind = 'missing'),
+    count(*) FILTER (WHERE d.kind = 'surplus'),
+    count(*) FILTER (WHERE d.kind = 'different'),
+    COALESCE((
+      SELECT jsonb_agg(jsonb_build_object('kind', s.kind, 'key', s.key))
+      FROM (SELECT * FROM differing LIMIT sample_size) AS s
+    ), '[]')
+  INTO missing, surplus, different, sample
+  FROM differing AS d;
+END
+$$;
