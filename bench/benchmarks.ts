@@ -1,6 +1,12 @@
 /** The benchmarks there are. */
+import { render as renderAutocommit } from './autocommit/render.ts';
+import { type AutocommitResult, run as runAutocommit } from './autocommit/run.ts';
+import { render as renderCapture } from './capture/render.ts';
+import { type CaptureResult, run as runCapture } from './capture/run.ts';
 import { render as renderRefresh } from './refresh/render.ts';
 import { type RefreshResult, run as runRefresh } from './refresh/run.ts';
+import { render as renderRelay } from './relay/render.ts';
+import { type RelayResult, run as runRelay } from './relay/run.ts';
 
 export interface Benchmark {
   readonly name: string;
@@ -13,9 +19,26 @@ export interface Benchmark {
 export const benchmarks: readonly Benchmark[] = [
   {
     name: 'refresh',
-    title:
-      'keeping read models in step: tviews against the write alone, SQL by hand, row triggers and REFRESH',
+    title: 'tviews against the write alone, SQL by hand, row triggers and REFRESH',
     run: runRefresh,
     render: (result) => renderRefresh(result as RefreshResult),
+  },
+  {
+    name: 'capture',
+    title: 'what recording a bulk UPDATE costs',
+    run: runCapture,
+    render: (result) => renderCapture(result as CaptureResult),
+  },
+  {
+    name: 'autocommit',
+    title: 'a single write outside a transaction',
+    run: runAutocommit,
+    render: (result) => renderAutocommit(result as AutocommitResult),
+  },
+  {
+    name: 'relay',
+    title: 'pgbench -S through us, through PgBouncer and direct',
+    run: runRelay,
+    render: (result) => renderRelay(result as RelayResult),
   },
 ];

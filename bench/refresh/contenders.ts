@@ -172,7 +172,7 @@ export async function installTviews(executor: SqlExecutor, setUp: SetUp): Promis
 }
 
 /** View and tv_ table without any of our machinery; the table as ours is made: fillfactor, primary key, nothing else. */
-async function installCopies(
+export async function installCopies(
   executor: SqlExecutor,
   setUp: SetUp,
   kind: 'table' | 'materialized view',
