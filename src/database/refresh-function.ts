@@ -177,13 +177,20 @@ function nullKeyCheck(tview: RefreshedTview): string {
 END IF;`;
 }
 
+/** Are equal values of this column the same bytes? A collation of its own may be one that knows no case. */
+const hasOneForm = ({ type, collation }: Column): boolean =>
+  collation === null &&
+  /^(smallint|integer|bigint|oid|boolean|uuid|date|text|character varying|timestamp)\b/.test(type);
+
 function write(tview: RefreshedTview, scope: 'keys' | 'all'): string {
   const { plan, asSource } = tview;
   const view = quoteQualified(plan.view);
   const table = quoteQualified(plan.table);
   const all = plan.columns.map(({ name }) => name);
-  const keyNames = new Set(plan.key.map(({ name }) => name));
-  const rest = all.filter((name) => !keyNames.has(name)).map(quoteIdentifier);
+  // A key column only where equal values can be different ones: 1.0 and 1.00, or 'a' and 'A' as citext. An update that names
+  // a key takes a lock that foreign keys wait for.
+  const fixed = new Set(plan.key.filter(hasOneForm).map(({ name }) => name));
+  const rest = all.filter((name) => !fixed.has(name)).map(quoteIdentifier);
   const keys = plan.key.map(({ name }) => quoteIdentifier(name));
   const list = (alias: string) => all.map((name) => `${alias}.${quoteIdentifier(name)}`).join(', ');
   const firstKey = quoteIdentifier(plan.key[0]!.name);

@@ -129,6 +129,22 @@ test('a savepoint rolled back to before the claim sends later changes to the que
   expect(await owed(database)).toEqual(nothing);
 });
 
+test('a claim switched off by hand before the last flush and on again after it loses nothing', async () => {
+  await app.query('BEGIN');
+  await claim();
+  await app.query(`UPDATE tb_product SET name = 'claimed' WHERE pk_product = 1`);
+  await app.query(`SET LOCAL tviews.claim = 'off'`);
+  await flush(heard());
+  await app.query(`SET LOCAL tviews.claim = 'on'`);
+  await app.query(`UPDATE tb_product SET name = 'hidden' WHERE pk_product = 2`);
+  await app.query('DISCARD SEQUENCES');
+  await app.query(`UPDATE tb_product SET name = 'forgotten' WHERE pk_product = 3`);
+  expect(heard()).toBe('[]');
+  await app.query('COMMIT');
+  expect(await product(owner, 2)).toMatchObject({ name: 'hidden' });
+  expect(await owed(database)).toEqual(nothing);
+});
+
 test('a claim ends with its transaction', async () => {
   await app.query('BEGIN');
   await claim();

@@ -147,13 +147,15 @@ EXCEPTION
 END
 $$;
 
--- Not undone by ROLLBACK TO or a later SET: a change after this goes to the queue, whatever the user does.
+-- Not undone by ROLLBACK TO or a later SET: a change after this goes to the queue, whatever the user does. Whatever
+-- tviews.claim says, too: who switches it off before the last flush and on again in a trigger at COMMIT would lose a change.
+-- A transaction made read only since the claim cannot write any more, so it needs no release.
 CREATE FUNCTION tviews.release() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  IF current_setting('tviews.claim', true) = 'on' THEN
+  IF current_setting('transaction_read_only') = 'off' THEN
     PERFORM set_config('tviews.claim', 'off', true);
     PERFORM setval('tviews.claimed', 1);
   END IF;

@@ -94,7 +94,7 @@ BEGIN
     ), written_rows AS (
       INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data")
       SELECT d."order_id", d."sku""", d."data" FROM different_rows AS d
-      ON CONFLICT ("order_id", "sku""") DO UPDATE SET "data" = EXCLUDED."data"
+      ON CONFLICT ("order_id", "sku""") DO UPDATE SET "sku""" = EXCLUDED."sku""", "data" = EXCLUDED."data"
       RETURNING true
     ), deleted_rows AS (
       DELETE FROM "shop"."tv_order line" AS t
@@ -140,7 +140,7 @@ BEGIN
     ), written_rows AS (
       INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data")
       SELECT d."order_id", d."sku""", d."data" FROM different_rows AS d
-      ON CONFLICT ("order_id", "sku""") DO UPDATE SET "data" = EXCLUDED."data"
+      ON CONFLICT ("order_id", "sku""") DO UPDATE SET "sku""" = EXCLUDED."sku""", "data" = EXCLUDED."data"
       RETURNING true
     ), deleted_rows AS (
       DELETE FROM "shop"."tv_order line" AS t
