@@ -23,12 +23,12 @@ export interface OwnBatch {
 }
 
 /**
- * @param from of the message behind the Parse
+ * @param from of the batch's first message: Parse, or Bind when it was prepared before
  * @param rowColumn the one column of a function form; null where the statement returns nothing
  * @returns null when the Sync has not arrived yet
  */
 export function readOwnBatch(chunk: Buffer, from: number, rowColumn: string | null): OwnBatch | null {
-  const answers: Uint8Array[] = [parseComplete];
+  const answers: Uint8Array[] = [];
   const description = rowColumn === null ? noData : rowDescription(rowColumn);
   let executes = false;
   let describes = false;
@@ -37,6 +37,9 @@ export function readOwnBatch(chunk: Buffer, from: number, rowColumn: string | nu
     const next = at + 1 + chunk.readUInt32BE(at + 1);
     if (next > chunk.length) return null;
     switch (chunk[at]) {
+      case Frontend.Parse:
+        if (!executes) answers.push(parseComplete);
+        break;
       case Frontend.Bind:
         if (!executes) answers.push(bindComplete);
         break;

@@ -13,91 +13,28 @@
 import type { Logger } from 'pino';
 import { SqlState } from '../../src/errors/errors.ts';
 import type { ParameterValues } from '../server/parameters.ts';
-import { closeMessage, type Statement, type StatementStore } from '../statements/store.ts';
+import type { StatementStore } from '../statements/store.ts';
 import { Frontend, TransactionStatus } from '../wire/codes.ts';
 import { errorResponse, errorResponseFromFields, type ReceivedReport } from '../wire/messages/report.ts';
 import { flush as flushRequest, query } from '../wire/messages/requests.ts';
 import { readyForQuery } from '../wire/messages/session.ts';
 import type { WireSocket } from '../wire/socket.ts';
-import { closeComplete, encodeError, encodeResult, type OwnResult, parseComplete } from './answers.ts';
-import { classify, isSingleStatement, StatementClass } from './classify.ts';
+import { encodeError, encodeResult } from './answers.ts';
+import { classify, StatementClass } from './classify.ts';
+import { ClientStatements } from './client-statements.ts';
+import { prepare, type StatementFacts } from './decide.ts';
+import { Outbox } from './outbox.ts';
 import { readOwnBatch } from './own-batch.ts';
+import type { ServerSource, SessionRefresh, TviewDdl } from './ports.ts';
 import { Action, type FlushTrigger, Kind, type Note } from './requests.ts';
 import { HIGH_WATER_BYTES, type LinkOwner, type ServerLink, type Tag } from './server-link.ts';
+import { BoundFacts, QueryFacts } from './statement-facts.ts';
 
 /** A Query text up to this size is classified as a whole; a longer one is opaque. */
 const QUERY_BUFFER_BYTES = 1_048_576;
 /** Parse messages and the head of Bind are assembled up to this size. */
 const PARSE_BUFFER_BYTES = 64 * 1_048_576;
 const MAX_MESSAGE_BYTES = 0x3fffffff;
-
-/** Who gives and takes servers: a pool. */
-export interface ServerSource {
-  readonly mode: 'session' | 'transaction' | 'statement';
-  /** A server now, or null: then `session.assigned` or `session.refused` is called later. */
-  acquire(session: Session): ServerLink | null;
-  /** The session no longer waits. */
-  leave(session: Session): void;
-  /** Back to the pool; the link must be reusable or carry a close reason. */
-  release(link: ServerLink, session: Session): void;
-  readonly stats: SourceStats;
-}
-
-/** Plain numbers, added to on the hot path and read when metrics are scraped. */
-export interface SourceStats {
-  queries: number;
-  transactions: number;
-  receivedBytes: number;
-  observeQuery(seconds: number): void;
-  observeTransaction(seconds: number): void;
-}
-
-/** What the session asks where refresh meets the relay (proxy/tviews); null when the database has no tviews. */
-export interface SessionRefresh {
-  /** Nothing claimed, pending or remembered. */
-  readonly isEmpty: boolean;
-  /** A claim is held: whatever may end the transaction has to be preceded by a settlement. */
-  readonly claimed: boolean;
-  readonly hasPending: boolean;
-  /** Whether a claim is worth taking before this statement. */
-  wantsClaim(text: string): boolean;
-  /** Whether the statement reads a tview (or a view over one). */
-  readsTview(text: string): boolean;
-  /** The claim as a message; marks the session as claimed. */
-  claimMessage(): Buffer;
-  /** The flush as a message: all pending changes; with `release` the claim is given back. */
-  flushMessage(release: boolean): Buffer;
-  onChange(change: string): void;
-  onFlushed(note: Note, report: string): void;
-  /** @returns the fields the client shall see: the server's, with a detail that names the tview. */
-  onFlushFailed(note: Note, report: ReceivedReport): ReadonlyMap<string, string>;
-  /** The session's client_encoding is another one now. */
-  onEncodingChanged(): void;
-  onCommitted(): void;
-  onRolledBack(): void;
-  /** The transaction is over. */
-  clear(): void;
-}
-
-/** Runs a statement of ours (CREATE TVIEW …) that the session diverted. */
-export interface TviewDdl {
-  recognises(text: string): boolean;
-  /**
-   * Runs it on the session's server; resolves to the CommandComplete tag (and rows to show).
-   * @throws TviewsError or the server's error, with position
-   */
-  run(text: string, session: Session): Promise<OwnResult>;
-  /** The column of the row that a function form returns; null for the statement forms. */
-  rowColumn(text: string): string | null;
-}
-/** What a client's statement name or the unnamed statement stands for. */
-interface Prepared {
-  readonly class: StatementClass;
-  /** Null when it was not kept (an unnamed read): then it counts as reading whatever it could. */
-  readonly text: string | null;
-}
-
-const NOTHING_PREPARED: Prepared = { class: StatementClass.Read, text: '' };
 
 type Hold =
   /** Waiting for a server. */
@@ -147,15 +84,11 @@ export class Session implements LinkOwner {
   /** The held Query is dropped and answered by us: its settlement failed. */
   #dropHeldQuery = false;
 
-  readonly #names = new Map<string, Statement | Prepared>();
-  #unnamed: Prepared = NOTHING_PREPARED;
+  readonly #statements: ClientStatements;
+  readonly #outbox = new Outbox();
 
   #queryStartedAt = 0;
   #linkedAt = 0;
-
-  /** Pieces to send to the server in place of the chunk; empty when the chunk goes out as it is. */
-  #out: Uint8Array[] = [];
-  #run = 0;
 
   constructor(deps: SessionDeps) {
     this.#deps = deps;
@@ -163,6 +96,7 @@ export class Session implements LinkOwner {
     this.parameters = deps.parameters;
     this.#source = deps.source;
     this.#refresh = deps.refresh;
+    this.#statements = new ClientStatements(deps.store, deps.renamesStatements, deps.refresh !== null);
     this.client.onBytes = (chunk) => this.#receive(chunk);
     this.client.onClose = () => this.#clientGone();
     this.client.onDrain = () => this.link?.wire.resume();
@@ -202,27 +136,31 @@ export class Session implements LinkOwner {
   #process(chunk: Buffer): void {
     const end = chunk.length;
     let at = 0;
-    this.#run = 0;
     if (this.#streamed > 0) {
       at = Math.min(this.#streamed, end);
       this.#streamed -= at;
-      if (this.#streamedDropped) this.#run = at;
     }
+    this.#outbox.begin(this.#streamedDropped ? at : 0);
     while (end - at >= 5) {
       const type = chunk[at]!;
       const length = chunk.readUInt32BE(at + 1);
-      if (length < 4 || length > MAX_MESSAGE_BYTES)
-        return this.#violation(`invalid message length ${length}`);
+      if (length < 4 || length > MAX_MESSAGE_BYTES) {
+        this.#violation(`invalid message length ${length}`);
+        return;
+      }
       const next = at + 1 + length;
       if (next > end && !this.#canStart(type, chunk, at, end, length)) break;
 
       const dropped = this.#discards(type);
       if (!dropped) {
-        if (type === Frontend.Terminate) return this.#terminate(chunk, at);
+        if (type === Frontend.Terminate) {
+          this.#terminate(chunk, at);
+          return;
+        }
         if (this.link === null && !this.#acquire(chunk, at)) return;
         if (!this.#message(this.link!, type, chunk, at, next, end)) return;
       } else {
-        this.#cut(chunk, at, Math.min(next, end));
+        this.#outbox.cut(chunk, at, Math.min(next, end));
       }
       if (next > end) {
         this.#streamed = next - end;
@@ -294,7 +232,7 @@ export class Session implements LinkOwner {
     const sync = this.parameters.difference(link.parameters);
     if (sync !== null) {
       link.queue.push(Kind.Query, Action.Skip, { kind: 'parameters' });
-      this.#out.push(query(sync));
+      this.#outbox.push(query(sync));
     }
   }
 
@@ -329,30 +267,10 @@ export class Session implements LinkOwner {
     if (held !== null && !this.#closed) this.#process(held);
   }
 
-  /** What stands before `at` and has not been sent goes out ahead of whatever is pushed next. */
-  #before(chunk: Buffer, at: number): void {
-    if (at > this.#run) this.#out.push(chunk.subarray(this.#run, at));
-    this.#run = at;
-  }
-
-  #cut(chunk: Buffer, from: number, to: number): void {
-    this.#before(chunk, from);
-    this.#run = to;
-  }
-
   #send(chunk: Buffer, to: number): void {
     const link = this.link;
     if (link === null) return;
-    const out = this.#out;
-    if (out.length === 0) {
-      if (to <= this.#run) return;
-      link.wire.write(this.#run === 0 && to === chunk.length ? chunk : chunk.subarray(this.#run, to));
-    } else {
-      if (to > this.#run) out.push(chunk.subarray(this.#run, to));
-      link.wire.write(out.length === 1 ? out[0]! : Buffer.concat(out));
-      this.#out = [];
-    }
-    this.#run = to;
+    this.#outbox.send(link, chunk, to);
     if (link.wire.pendingBytes > HIGH_WATER_BYTES) this.client.pause();
   }
 
@@ -368,16 +286,16 @@ export class Session implements LinkOwner {
       case Frontend.Parse:
         return this.#parse(link, chunk, at, next);
       case Frontend.Bind:
-        return this.#bind(link, chunk, at, next, end);
+        return this.#bind(link, chunk, at, next);
       case Frontend.Describe:
-        this.#describe(link, chunk, at, next);
+        this.#statements.describe(link, this.#outbox, chunk, at, next);
         break;
       case Frontend.Execute:
         this.#started(link);
         link.queue.push(Kind.Execute, Action.Forward, null);
         break;
       case Frontend.Close:
-        this.#closeStatement(link, chunk, at, next);
+        this.#statements.close(link, this.#outbox, chunk, at, next);
         break;
       case Frontend.Sync:
         // In copy-in mode the server reads and ignores it.
@@ -414,17 +332,16 @@ export class Session implements LinkOwner {
     const whole = next <= end;
     const from = at + 5;
     const to = next - 1;
-    const statementClass = whole ? classify(chunk, from, to) : StatementClass.Opaque;
-    if (statementClass === StatementClass.MaybeTview && this.#deps.ddl !== null) {
+    let statementClass: StatementClass = whole ? classify(chunk, from, to) : StatementClass.Opaque;
+    if (statementClass === StatementClass.MaybeTview) {
       const text = chunk.toString('utf8', from, to);
-      if (this.#deps.ddl.recognises(text)) return this.#runDdl(link, text, chunk, at, next);
+      if (this.#deps.ddl?.recognises(text))
+        return this.#runOwnQuery(link, this.#deps.ddl, text, chunk, at, next);
+      statementClass = StatementClass.Read;
     }
-    const refresh = this.#refresh;
-    if (
-      refresh !== null &&
-      !this.#prepareStatement(link, refresh, statementClass, null, chunk, at, from, to, whole)
-    ) {
-      return false;
+    if (this.#refresh !== null && link.status === TransactionStatus.inTransaction) {
+      const facts = new QueryFacts(this.#refresh, statementClass, chunk, from, to);
+      if (!this.#prepare(link, this.#refresh, facts, false, chunk, at)) return false;
     }
     this.#started(link);
     link.queue.push(Kind.Query, Action.Forward, null);
@@ -434,96 +351,58 @@ export class Session implements LinkOwner {
   }
 
   /**
-   * Puts in front of a statement what refresh needs there: a claim, a flush, or nothing. Text only prepares: a
-   * statement misjudged as harmless still meets the fallback, because it was not claimed or is settled as opaque.
-   * @param prepared for Bind: what is bound; null: a Query message whose text is `chunk[from, to)`
+   * Puts in front of a statement what refresh needs there.
    * @returns false when the message has to wait (it is held and will be looked at again)
    */
-  #prepareStatement(
+  #prepare(
     link: ServerLink,
     refresh: SessionRefresh,
-    firstClass: StatementClass,
-    prepared: Prepared | null,
+    statement: StatementFacts,
+    extended: boolean,
     chunk: Buffer,
     at: number,
-    from: number,
-    to: number,
-    whole: boolean,
   ): boolean {
-    if (link.skippingToSync || link.copyIn !== 'no') return true;
-    const inTransaction = link.status === TransactionStatus.inTransaction;
-    if (!inTransaction) return true;
-    const extended = prepared !== null;
-    const text = (): string => prepared?.text ?? chunk.toString('utf8', from, to);
-
-    if (!refresh.claimed) {
-      // A claim in the middle of running statements would not know whether the transaction still stands.
-      const mayClaim = firstClass === StatementClass.Write && link.queue.running === 0 && whole;
-      if (mayClaim && (extended || isSingleStatement(chunk, from, to)) && refresh.wantsClaim(text())) {
+    const situation = {
+      status: link.status,
+      deaf: link.skippingToSync || link.copyIn !== 'no',
+      running: link.queue.running,
+      claimed: refresh.claimed,
+      pending: refresh.hasPending,
+    };
+    switch (prepare(situation, statement)) {
+      case 'nothing':
+        return true;
+      case 'claim':
         this.#inject(link, { kind: 'claim' }, refresh.claimMessage(), chunk, at);
-      }
-      return this.#flushBeforeRead(link, refresh, firstClass, prepared, chunk, at, text);
-    }
-
-    const single = extended || (whole && isSingleStatement(chunk, from, to));
-    const statementClass = single ? firstClass : StatementClass.Opaque;
-    switch (statementClass) {
-      case StatementClass.Read:
-      case StatementClass.Write:
-      case StatementClass.Begin:
-      case StatementClass.Rollback:
-      case StatementClass.RollbackTo:
-        return this.#flushBeforeRead(link, refresh, statementClass, prepared, chunk, at, text);
-      case StatementClass.Commit:
-      case StatementClass.PrepareTransaction:
-        if (this.#waitsForReplies(link, chunk, at)) return false;
+        return true;
+      case 'flush':
+        this.#inject(link, flushNote('read'), refresh.flushMessage(false), chunk, at);
+        return true;
+      case 'settle':
         this.#inject(link, flushNote('commit'), refresh.flushMessage(true), chunk, at);
         if (extended) this.#commitBatch = 'execute';
         return true;
-      default:
-        // CALL, DO, several statements …: nothing that follows may rely on the claim, and nothing goes out before
-        // the flush is known to have worked, because the statement may begin with COMMIT and go on after it.
-        if (this.#waitsForReplies(link, chunk, at)) return false;
+      case 'settle-first':
         this.#inject(link, flushNote('opaque'), refresh.flushMessage(true), chunk, at);
         this.#dropHeldQuery = !extended;
         this.#holdFrom(chunk, at, 'flush');
         return false;
+      case 'wait':
+        this.#waitForReplies(chunk, at);
+        return false;
     }
   }
 
-  #flushBeforeRead(
-    link: ServerLink,
-    refresh: SessionRefresh,
-    statementClass: StatementClass,
-    prepared: Prepared | null,
-    chunk: Buffer,
-    at: number,
-    text: () => string,
-  ): boolean {
-    if (statementClass !== StatementClass.Read && statementClass !== StatementClass.Write) return true;
-    if (!refresh.claimed && !refresh.hasPending) return true;
-    if (!refresh.hasPending && link.queue.running === 0) return true;
-    const reads = prepared !== null && prepared.text === null ? true : refresh.readsTview(text());
-    if (!reads) return true;
-    if (this.#waitsForReplies(link, chunk, at)) return false;
-    if (refresh.hasPending) this.#inject(link, flushNote('read'), refresh.flushMessage(false), chunk, at);
-    return true;
-  }
-
-  /** Changes of statements still running have to be in before we flush: holds the message until they are. */
-  #waitsForReplies(link: ServerLink, chunk: Buffer, at: number): boolean {
-    if (link.queue.running === 0) return false;
-    this.#before(chunk, at);
+  /** Changes of statements still running have to be in before the message at `at` goes out. */
+  #waitForReplies(chunk: Buffer, at: number): void {
     // Without Sync or Flush the server would sit on its answers.
-    if (this.#unsynced) this.#out.push(flushRequest);
+    if (this.#unsynced) this.#outbox.insert(flushRequest, chunk, at);
     this.#holdFrom(chunk, at, 'replies');
-    return true;
   }
 
   /** Sends a request of ours ahead of the message at `at`, through the FunctionCall message. */
   #inject(link: ServerLink, note: Note, message: Buffer, chunk: Buffer, at: number): void {
-    this.#before(chunk, at);
-    this.#out.push(message);
+    this.#outbox.insert(message, chunk, at);
     link.queue.push(Kind.FunctionCall, Action.Skip, note);
   }
 
@@ -546,165 +425,100 @@ export class Session implements LinkOwner {
     const nameEnd = chunk.indexOf(0, at + 5);
     const textEnd = nameEnd < 0 ? -1 : chunk.indexOf(0, nameEnd + 1);
     if (textEnd < 0 || textEnd >= next) return this.#malformed('Parse');
-    if (nameEnd === at + 5) {
-      const statementClass = classify(chunk, nameEnd + 1, textEnd);
-      if (statementClass === StatementClass.MaybeTview && this.#deps.ddl !== null) {
-        const text = chunk.toString('utf8', nameEnd + 1, textEnd);
-        if (this.#deps.ddl.recognises(text)) return this.#runDdlExtended(link, text, chunk, at, next);
+    const ddl = this.#deps.ddl;
+    if (ddl !== null && classify(chunk, nameEnd + 1, textEnd) === StatementClass.MaybeTview) {
+      const text = chunk.toString('utf8', nameEnd + 1, textEnd);
+      if (ddl.recognises(text)) {
+        const name = chunk.toString('utf8', at + 5, nameEnd);
+        return this.#runOwnBatch(link, ddl, text, name, chunk, at);
       }
-      const keep = this.#refresh !== null && statementClass !== StatementClass.Read;
-      this.#unnamed = {
-        class: statementClass,
-        text: keep ? chunk.toString('utf8', nameEnd + 1, textEnd) : null,
-      };
-      link.queue.push(Kind.Parse, Action.Forward, null);
-    } else if (this.#deps.renamesStatements) {
-      this.#parseNamed(link, chunk, at, nameEnd, next);
-    } else {
-      const name = chunk.toString('utf8', at + 5, nameEnd);
-      this.#names.set(name, {
-        class: classify(chunk, nameEnd + 1, textEnd),
-        text: chunk.toString('utf8', nameEnd + 1, textEnd),
-      });
-      link.queue.push(Kind.Parse, Action.Forward, null);
     }
+    this.#statements.parse(link, this.#outbox, chunk, at, nameEnd, textEnd, next);
     this.#unsynced = true;
     return true;
   }
 
-  #parseNamed(link: ServerLink, chunk: Buffer, at: number, nameEnd: number, next: number): void {
-    const name = chunk.toString('utf8', at + 5, nameEnd);
-    const statement = this.#deps.store.intern(chunk.subarray(nameEnd + 1, next));
-    const taken = this.#names.get(name);
-    this.#cut(chunk, at, next);
-    if (isPooled(taken)) {
-      // The server says 42P05 as it would to a client of its own: by a name it does hold.
-      this.#ensurePrepared(link, taken);
-      this.#out.push(taken.parseMessage);
-      link.queue.push(Kind.Parse, Action.Forward, { kind: 'duplicate', name });
-      return;
-    }
-    this.#names.set(name, statement);
-    if (link.statements.has(statement)) {
-      if (link.queue.size === 0) this.client.write(parseComplete);
-      else link.queue.push(Kind.Parse, Action.Fake, { kind: 'answer', bytes: parseComplete });
-      return;
-    }
-    this.#out.push(statement.parseMessage);
-    link.queue.push(Kind.Parse, Action.Forward, { kind: 'prepare', statement, clientName: name });
-    this.#addPrepared(link, statement);
-  }
-
-  /** The server holds one more statement; the least recently used one goes when there are too many. */
-  #addPrepared(link: ServerLink, statement: Statement): void {
-    const evicted = link.statements.add(statement);
-    if (evicted === null) return;
-    this.#out.push(closeMessage(evicted));
-    link.queue.push(Kind.Close, Action.Skip, { kind: 'evict', statement: evicted });
-  }
-
-  #ensurePrepared(link: ServerLink, statement: Statement): void {
-    if (link.statements.has(statement)) return;
-    this.#out.push(statement.parseMessage);
-    link.queue.push(Kind.Parse, Action.Skip, { kind: 'prepare', statement, clientName: null });
-    this.#addPrepared(link, statement);
-  }
-
-  #bind(link: ServerLink, chunk: Buffer, at: number, next: number, end: number): boolean {
+  #bind(link: ServerLink, chunk: Buffer, at: number, next: number): boolean {
     const portalEnd = chunk.indexOf(0, at + 5);
     const nameEnd = portalEnd < 0 ? -1 : chunk.indexOf(0, portalEnd + 1);
     if (nameEnd < 0 || nameEnd >= next) return this.#malformed('Bind');
-    const isUnnamed = nameEnd === portalEnd + 1;
-    const named = isUnnamed ? undefined : this.#names.get(chunk.toString('utf8', portalEnd + 1, nameEnd));
-    const prepared: Prepared = isUnnamed ? this.#unnamed : (named ?? NOTHING_PREPARED);
-
     const refresh = this.#refresh;
-    if (
-      refresh !== null &&
-      !this.#prepareStatement(link, refresh, prepared.class, prepared, chunk, at, 0, 0, true)
-    ) {
-      return false;
+    const prepared = this.#statements.boundBy(chunk, portalEnd + 1, nameEnd);
+    if (prepared.class === StatementClass.MaybeTview && prepared.text !== null) {
+      const ddl = this.#deps.ddl;
+      if (ddl?.recognises(prepared.text)) return this.#runOwnBatch(link, ddl, prepared.text, null, chunk, at);
     }
-    if (isPooled(named)) {
-      this.#cut(chunk, at, Math.min(nameEnd + 1, end));
-      this.#ensurePrepared(link, named);
-      this.#out.push(renamedHead(Frontend.Bind, chunk, at, portalEnd + 1, nameEnd + 1, next, named));
+    if (refresh !== null && link.status === TransactionStatus.inTransaction) {
+      const facts = new BoundFacts(refresh, prepared);
+      if (!this.#prepare(link, refresh, facts, true, chunk, at)) return false;
     }
-    // A name the client never prepared goes to the server as it is: 26000, in stream order.
-    link.queue.push(Kind.Bind, Action.Forward, null);
+    this.#statements.bind(link, this.#outbox, chunk, at, portalEnd + 1, nameEnd, next);
     this.#unsynced = true;
     return true;
-  }
-
-  #describe(link: ServerLink, chunk: Buffer, at: number, next: number): void {
-    const statement = this.#namedTarget(chunk, at, next);
-    if (statement !== null) {
-      this.#cut(chunk, at, next);
-      this.#ensurePrepared(link, statement);
-      this.#out.push(renamedHead(Frontend.Describe, chunk, at, at + 6, next, next, statement));
-    }
-    link.queue.push(Kind.Describe, Action.Forward, null);
-  }
-
-  #closeStatement(link: ServerLink, chunk: Buffer, at: number, next: number): void {
-    if (chunk[at + 5] === 0x53 && next > at + 7) {
-      const name = chunk.toString('utf8', at + 6, next - 1);
-      this.#names.delete(name);
-      if (this.#deps.renamesStatements) {
-        this.#cut(chunk, at, next);
-        if (link.queue.size === 0) this.client.write(closeComplete);
-        else link.queue.push(Kind.Close, Action.Fake, { kind: 'answer', bytes: closeComplete });
-        return;
-      }
-    }
-    link.queue.push(Kind.Close, Action.Forward, null);
-  }
-
-  /** The pool's statement that a Describe of a named statement means; null where the name goes out as it is. */
-  #namedTarget(chunk: Buffer, at: number, next: number): Statement | null {
-    if (chunk[at + 5] !== 0x53 || next <= at + 7) return null;
-    const target = this.#names.get(chunk.toString('utf8', at + 6, next - 1));
-    return isPooled(target) ? target : null;
   }
 
   // ------------------------------------------------------------------------------------------ statements of ours
 
-  #runDdl(link: ServerLink, text: string, chunk: Buffer, at: number, next: number): boolean {
-    if (this.#waitsForReplies(link, chunk, at)) return false;
-    this.#cut(chunk, at, next);
+  #runOwnQuery(
+    link: ServerLink,
+    ddl: TviewDdl,
+    text: string,
+    chunk: Buffer,
+    at: number,
+    next: number,
+  ): boolean {
+    if (link.queue.running > 0) {
+      this.#waitForReplies(chunk, at);
+      return false;
+    }
+    this.#outbox.cut(chunk, at, next);
     this.#holdFrom(chunk, next, 'own');
-    this.#deps.ddl!.run(text, this).then(
-      (result) => this.#ddlDone(encodeResult(result, true)),
-      (error: unknown) => this.#ddlDone([encodeError(error)]),
+    ddl.run(text, this).then(
+      (result) => this.#ownDone(encodeResult(result, true)),
+      (error: unknown) => this.#ownDone([encodeError(error)]),
     );
     return false;
   }
 
-  /** Parse of a statement of ours: the whole batch up to Sync is answered by us. */
-  #runDdlExtended(link: ServerLink, text: string, chunk: Buffer, at: number, next: number): boolean {
-    if (this.#waitsForReplies(link, chunk, at)) return false;
-    const ddl = this.#deps.ddl!;
-    const batch = readOwnBatch(chunk, next, ddl.rowColumn(text));
+  /**
+   * A batch with a statement of ours: all of it, up to Sync, is answered by us.
+   * @param at of its Parse, or of its Bind when it was prepared in an earlier batch
+   * @param name under which the Parse prepares it; null for a Bind
+   */
+  #runOwnBatch(
+    link: ServerLink,
+    ddl: TviewDdl,
+    text: string,
+    name: string | null,
+    chunk: Buffer,
+    at: number,
+  ): boolean {
+    if (link.queue.running > 0) {
+      this.#waitForReplies(chunk, at);
+      return false;
+    }
+    const batch = readOwnBatch(chunk, at, ddl.rowColumn(text));
     if (batch === null) {
       // The rest of the batch has not arrived: look again when it has.
       this.#send(chunk, at);
       this.#carry = Buffer.from(chunk.subarray(at));
       return false;
     }
-    this.#cut(chunk, at, batch.end);
+    if (name !== null) this.#statements.rememberOwn(name, text);
+    this.#outbox.cut(chunk, at, batch.end);
     this.#holdFrom(chunk, batch.end, 'own');
     if (!batch.executes) {
-      this.#ddlDone([batch.answers]);
+      this.#ownDone([batch.answers]);
       return false;
     }
     ddl.run(text, this).then(
-      (result) => this.#ddlDone([batch.answers, ...encodeResult(result, false)]),
-      (error: unknown) => this.#ddlDone([batch.answers, encodeError(error)]),
+      (result) => this.#ownDone([batch.answers, ...encodeResult(result, false)]),
+      (error: unknown) => this.#ownDone([batch.answers, encodeError(error)]),
     );
     return false;
   }
 
-  #ddlDone(answers: readonly Uint8Array[]): void {
+  #ownDone(answers: readonly Uint8Array[]): void {
     if (this.#closed) return;
     const status = this.link?.status ?? TransactionStatus.idle;
     this.client.cork();
@@ -729,7 +543,7 @@ export class Session implements LinkOwner {
         return;
       case 'DISCARD ALL':
       case 'DEALLOCATE ALL':
-        this.#names.clear();
+        this.#statements.clear();
         return;
     }
   }
@@ -778,13 +592,7 @@ export class Session implements LinkOwner {
   }
 
   onPrepareUndone(note: Note): void {
-    if (
-      note.kind === 'prepare' &&
-      note.clientName !== null &&
-      this.#names.get(note.clientName) === note.statement
-    ) {
-      this.#names.delete(note.clientName);
-    }
+    this.#statements.undo(note);
   }
 
   onReady(status: number): boolean {
@@ -850,8 +658,10 @@ export class Session implements LinkOwner {
   #maybeRelease(): void {
     const link = this.link;
     if (link === null) return;
-    if (this.#closeWhenIdle && this.#isBetweenTransactions(link) && this.#hold === null)
-      return this.#closeForShutdown();
+    if (this.#closeWhenIdle && this.#isBetweenTransactions(link) && this.#hold === null) {
+      this.#closeForShutdown();
+      return;
+    }
     if (this.#source.mode === 'session') return;
     if (link.queue.size > 0 || link.status !== TransactionStatus.idle || this.#hold !== null) return;
     // Answered because of a Flush: the server is inside the batch, perhaps in its implicit transaction, whatever the
@@ -957,27 +767,4 @@ export class Session implements LinkOwner {
 
 function flushNote(trigger: FlushTrigger): Note {
   return { kind: 'flush', trigger, startedAt: performance.now() };
-}
-
-/** The head of a message up to and including the statement's name, with the pool's name in place of the client's. */
-function renamedHead(
-  type: number,
-  chunk: Buffer,
-  at: number,
-  nameStart: number,
-  nameEnd: number,
-  next: number,
-  statement: Statement,
-): Buffer {
-  const prefix = nameStart - at;
-  const head = Buffer.allocUnsafe(prefix + statement.serverName.length);
-  head[0] = type;
-  head.writeUInt32BE(next - at - 1 - (nameEnd - nameStart) + statement.serverName.length, 1);
-  chunk.copy(head, 5, at + 5, nameStart);
-  statement.serverName.copy(head, prefix);
-  return head;
-}
-
-function isPooled(prepared: Statement | Prepared | undefined): prepared is Statement {
-  return prepared !== undefined && 'serverName' in prepared;
 }

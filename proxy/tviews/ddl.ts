@@ -4,7 +4,8 @@ import { looksLikeTviewStatement, parseTviewStatements } from '../../src/definit
 import { SqlState, TviewsError } from '../../src/errors/errors.ts';
 import type { OwnResult } from '../relay/answers.ts';
 import { linkExecutor } from '../relay/link-executor.ts';
-import type { Session, TviewDdl } from '../relay/session.ts';
+import type { TviewDdl } from '../relay/ports.ts';
+import type { Session } from '../relay/session.ts';
 import { TransactionStatus } from '../wire/codes.ts';
 import type { Catalog } from './catalog.ts';
 import type { DatabaseSessionRefresh } from './session-refresh.ts';

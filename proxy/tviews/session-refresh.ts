@@ -2,8 +2,8 @@
 import type { Logger } from 'pino';
 import type { Metrics } from '../../src/observe/metrics.ts';
 import { RefreshState } from '../../src/refresh/state.ts';
+import type { SessionRefresh } from '../relay/ports.ts';
 import type { Note } from '../relay/requests.ts';
-import type { SessionRefresh } from '../relay/session.ts';
 import type { ReceivedReport } from '../wire/messages/report.ts';
 import { functionCall } from '../wire/messages/requests.ts';
 import type { Catalog } from './catalog.ts';
@@ -54,11 +54,11 @@ export class DatabaseSessionRefresh implements SessionRefresh {
     return this.#state.hasPending;
   }
 
-  wantsClaim(text: string): boolean {
+  namesSource(text: string): boolean {
     return this.#catalog.snapshot?.sources?.test(text) ?? false;
   }
 
-  readsTview(text: string): boolean {
+  namesTview(text: string): boolean {
     if (this.#state.pendingBytes > this.#settings.pendingBytes) return true;
     const snapshot = this.#catalog.snapshot;
     // The catalog went away in the middle of a transaction: whatever is read may be a tview.
@@ -163,7 +163,8 @@ function widened(change: string): string {
   return /^[\x00-\x7f]*$/.test(change) ? change : `{"s": ${sourceOf(change)}, "all": true}`;
 }
 
-/** The source's id in a change, `{"s": 12, …`, without parsing a payload that may be large. */
+/** The source's id in a change: jsonb sorts keys by length, so `"s": 12` is at the end, or at the start before `"all"`. */
 function sourceOf(change: string): string {
-  return /"s":\s*(\d+)/.exec(change.slice(0, 40))?.[1] ?? 'queued';
+  const tail = /"s": (\d+)\}$/.exec(change.slice(-40));
+  return (tail ?? /^\{"s": (\d+),/.exec(change.slice(0, 40)))?.[1] ?? 'queued';
 }

@@ -1,13 +1,9 @@
 /** A client that speaks in messages: tests send exact bytes and see exactly what comes back. */
 import { connect, type Socket } from 'node:net';
 import { startupMessage } from '../../proxy/wire/messages/startup.ts';
-import { authenticateRaw } from './raw-login.ts';
+import { authenticateRaw, field, type RawMessage } from './raw-login.ts';
 
-export interface RawMessage {
-  /** Type letter. */
-  readonly type: string;
-  readonly body: Buffer;
-}
+export { field, type RawMessage } from './raw-login.ts';
 
 export class RawClient {
   readonly #socket: Socket;
@@ -124,13 +120,4 @@ export function describe(messages: readonly RawMessage[]): string[] {
         return type;
     }
   });
-}
-
-/** A field of ErrorResponse or NoticeResponse. */
-export function field(body: Buffer, letter: string): string | undefined {
-  return body
-    .toString('utf8')
-    .split('\0')
-    .find((part) => part.startsWith(letter))
-    ?.slice(1);
 }

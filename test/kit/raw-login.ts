@@ -11,9 +11,20 @@ import {
   saslInitialResponse,
   saslResponse,
 } from '../../proxy/wire/messages/authentication.ts';
-import { field, type RawClient } from './raw-client.ts';
 
-export async function authenticateRaw(client: RawClient, password: string): Promise<void> {
+export interface RawMessage {
+  /** Type letter. */
+  readonly type: string;
+  readonly body: Buffer;
+}
+
+/** What logging in needs of a client. */
+interface Conversation {
+  send(...messages: readonly Uint8Array[]): void;
+  next(): Promise<RawMessage | null>;
+}
+
+export async function authenticateRaw(client: Conversation, password: string): Promise<void> {
   const request = async () => {
     const message = await client.next();
     if (message?.type !== 'R') {
@@ -41,4 +52,13 @@ export async function authenticateRaw(client: RawClient, password: string): Prom
   if (final.kind !== 'sasl-final') throw new Error('unexpected SASL message');
   checkServerFinal(final.data, proof.serverSignature);
   await request();
+}
+
+/** A field of ErrorResponse or NoticeResponse. */
+export function field(body: Buffer, letter: string): string | undefined {
+  return body
+    .toString('utf8')
+    .split('\0')
+    .find((part) => part.startsWith(letter))
+    ?.slice(1);
 }

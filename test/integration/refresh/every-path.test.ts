@@ -202,6 +202,13 @@ const paths: Record<string, (client: pg.Client, url: string) => Promise<void>> =
     await client.query("UPDATE tb_author SET name = 'kept' WHERE pk_author = 3");
     await client.query('COMMIT');
   },
+  'a savepoint rolled back, and nothing behind it but COMMIT': async (client) => {
+    await client.query('BEGIN');
+    await client.query("UPDATE tb_author SET name = 'alone' WHERE pk_author = 1");
+    await client.query('SAVEPOINT s');
+    await client.query('ROLLBACK TO SAVEPOINT s');
+    await client.query('COMMIT');
+  },
   'a transaction that failed': async (client) => {
     await client.query('BEGIN');
     await client.query("UPDATE tb_author SET name = 'never' WHERE pk_author = 1");
@@ -279,6 +286,8 @@ for (const poolMode of ['transaction', 'session'] as const) {
       const client = await blog.database.client({ ...blog.database.app, url: proxy.url(blog.database.app) });
       await paths[name]!(client, proxy.url(blog.database.app));
       expect(await blog.state()).toEqual(exact);
+      // A change that was not flushed before its COMMIT would have been flushed late, and counted.
+      expect((await proxy.metrics.scrape()).text).not.toContain('trigger="late"');
       await client.end();
     });
   });

@@ -1,0 +1,66 @@
+/** What a session needs of the parts around it: a pool, the place where refresh meets the relay, and our own DDL. */
+import type { ReceivedReport } from '../wire/messages/report.ts';
+import type { OwnResult } from './answers.ts';
+import type { Note } from './requests.ts';
+import type { ServerLink } from './server-link.ts';
+import type { Session } from './session.ts';
+
+/** Who gives and takes servers: a pool. */
+export interface ServerSource {
+  readonly mode: 'session' | 'transaction' | 'statement';
+  /** A server now, or null: then `session.assigned` or `session.refused` is called later. */
+  acquire(session: Session): ServerLink | null;
+  /** The session no longer waits. */
+  leave(session: Session): void;
+  /** Back to the pool; the link must be reusable or carry a close reason. */
+  release(link: ServerLink, session: Session): void;
+  readonly stats: SourceStats;
+}
+
+/** Plain numbers, added to on the hot path and read when metrics are scraped. */
+export interface SourceStats {
+  queries: number;
+  transactions: number;
+  receivedBytes: number;
+  observeQuery(seconds: number): void;
+  observeTransaction(seconds: number): void;
+}
+
+/** What the session asks where refresh meets the relay (proxy/tviews); null when the database has no tviews. */
+export interface SessionRefresh {
+  /** Nothing claimed, pending or remembered. */
+  readonly isEmpty: boolean;
+  /** A claim is held: whatever may end the transaction has to be preceded by a settlement. */
+  readonly claimed: boolean;
+  readonly hasPending: boolean;
+  /** Whether the text names a source: a claim is worth taking before a write. */
+  namesSource(text: string): boolean;
+  /** Whether the text names a tview or a view over one. */
+  namesTview(text: string): boolean;
+  /** The claim as a message; marks the session as claimed. */
+  claimMessage(): Buffer;
+  /** The flush as a message: all pending changes; with `release` the claim is given back. */
+  flushMessage(release: boolean): Buffer;
+  onChange(change: string): void;
+  onFlushed(note: Note, report: string): void;
+  /** @returns the fields the client shall see: the server's, with a detail that names the tview. */
+  onFlushFailed(note: Note, report: ReceivedReport): ReadonlyMap<string, string>;
+  /** The session's client_encoding is another one now. */
+  onEncodingChanged(): void;
+  onCommitted(): void;
+  onRolledBack(): void;
+  /** The transaction is over. */
+  clear(): void;
+}
+
+/** Runs a statement of ours (CREATE TVIEW …) that the session diverted. */
+export interface TviewDdl {
+  recognises(text: string): boolean;
+  /**
+   * Runs it on the session's server; resolves to the CommandComplete tag (and rows to show).
+   * @throws TviewsError or the server's error, with position
+   */
+  run(text: string, session: Session): Promise<OwnResult>;
+  /** The column of the row that a function form returns; null for the statement forms. */
+  rowColumn(text: string): string | null;
+}
