@@ -91,18 +91,17 @@ describe('a login to PostgreSQL', () => {
     expect(await new RawSession(login).value('SELECT current_user')).toBe(user);
   });
 
-  test.each(['by_cleartext', 'by_md5', 'by_scram'])(
-    '%s fails on a wrong password as PostgreSQL says it',
-    async (user) => {
-      await expect(
-        connectServer(target(user, { kind: 'password', password: 'guess' })),
-      ).rejects.toMatchObject({
-        code: '28P01',
-        message: `password authentication failed for user "${user}"`,
-        failure: { kind: 'refused', report: { severity: 'FATAL' } },
-      });
-    },
-  );
+  test.each([
+    'by_cleartext',
+    'by_md5',
+    'by_scram',
+  ])('%s fails on a wrong password as PostgreSQL says it', async (user) => {
+    await expect(connectServer(target(user, { kind: 'password', password: 'guess' }))).rejects.toMatchObject({
+      code: '28P01',
+      message: `password authentication failed for user "${user}"`,
+      failure: { kind: 'refused', report: { severity: 'FATAL' } },
+    });
+  });
 
   test('a database that does not exist is reported with PostgreSQL’s code', async () => {
     await expect(connectServer({ ...target('by_trust', null), database: 'nowhere' })).rejects.toMatchObject({
@@ -133,25 +132,27 @@ describe('tracked parameters', () => {
   const tracked = new TrackedParameters(['IntervalStyle', 'search_path', 'tviews_test.value']);
   const hostile = ["it's", 'back\\slash\\', "Ã\\'; SELECT 1/0; --", '日本', "x'||'y"];
 
-  test.each(['UTF8', 'SJIS', 'BIG5', 'LATIN1'])(
-    'any value arrives as it is, with client_encoding %s and either reading of backslashes',
-    async (encoding) => {
-      const opened = await session(target('by_trust', null));
-      const current = new ParameterValues(tracked, opened.login.parameters);
-      for (const conforming of ['on', 'off']) {
-        for (const value of hostile) {
-          await opened.query(
-            `SET standard_conforming_strings = ${conforming}; SET client_encoding = '${encoding}'`,
-          );
-          const wanted = new ParameterValues(tracked, [['tviews_test.value', value]]);
-          const answers = await opened.query(wanted.difference(current) ?? '');
-          expect(answers.filter(({ code }) => code === Backend.ErrorResponse)).toEqual([]);
-          await opened.query("SET client_encoding = 'UTF8'");
-          expect(await opened.value("SELECT current_setting('tviews_test.value')")).toBe(value);
-        }
+  test.each([
+    'UTF8',
+    'SJIS',
+    'BIG5',
+    'LATIN1',
+  ])('any value arrives as it is, with client_encoding %s and either reading of backslashes', async (encoding) => {
+    const opened = await session(target('by_trust', null));
+    const current = new ParameterValues(tracked, opened.login.parameters);
+    for (const conforming of ['on', 'off']) {
+      for (const value of hostile) {
+        await opened.query(
+          `SET standard_conforming_strings = ${conforming}; SET client_encoding = '${encoding}'`,
+        );
+        const wanted = new ParameterValues(tracked, [['tviews_test.value', value]]);
+        const answers = await opened.query(wanted.difference(current) ?? '');
+        expect(answers.filter(({ code }) => code === Backend.ErrorResponse)).toEqual([]);
+        await opened.query("SET client_encoding = 'UTF8'");
+        expect(await opened.value("SELECT current_setting('tviews_test.value')")).toBe(value);
       }
-    },
-  );
+    }
+  });
 
   test('a search_path arrives name by name', async () => {
     const opened = await session(target('by_trust', null));
@@ -264,21 +265,18 @@ describe('a client of ours', () => {
     ['scram-sha-256', 'by_scram', 'scram-sha-256'],
     ['plain', 'by_scram', 'scram-sha-256'],
     ['md5', 'by_md5', 'md5'],
-  ] as const)(
-    '%s lets %s in with PostgreSQL’s own secret (%s), and through to it',
-    async (authType, user, kind) => {
-      const secret = await storedSecret(user);
-      expect(secret.kind).toBe(kind);
-      const port = await listen(authType, new Map([[user, secret]]));
-      expect(await whoAmI(port, user, PASSWORD)).toBe(user);
-      await expect(whoAmI(port, user, 'guess')).rejects.toMatchObject({
-        code: '28P01',
-        message: `password authentication failed for user "${user}"`,
-      });
-      await expect(whoAmI(port, user, PASSWORD, 'nowhere')).rejects.toMatchObject({ code: '3D000' });
-      await expect(whoAmI(port, 'nobody', PASSWORD)).rejects.toMatchObject({ code: '28P01' });
-    },
-  );
+  ] as const)('%s lets %s in with PostgreSQL’s own secret (%s), and through to it', async (authType, user, kind) => {
+    const secret = await storedSecret(user);
+    expect(secret.kind).toBe(kind);
+    const port = await listen(authType, new Map([[user, secret]]));
+    expect(await whoAmI(port, user, PASSWORD)).toBe(user);
+    await expect(whoAmI(port, user, 'guess')).rejects.toMatchObject({
+      code: '28P01',
+      message: `password authentication failed for user "${user}"`,
+    });
+    await expect(whoAmI(port, user, PASSWORD, 'nowhere')).rejects.toMatchObject({ code: '3D000' });
+    await expect(whoAmI(port, 'nobody', PASSWORD)).rejects.toMatchObject({ code: '28P01' });
+  });
 
   test('trust lets anybody through where there is no auth_file', async () => {
     expect(await whoAmI(await listen('trust', null), 'by_trust', '')).toBe('by_trust');
