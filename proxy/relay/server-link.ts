@@ -167,7 +167,8 @@ export class ServerLink {
       let pass: boolean | Uint8Array = !swallowed;
 
       if (next > end) {
-        if (isInspected(type) && length <= INSPECT_LIMIT) break;
+        // What a query of ours asked for is read whole, rows too: nobody else will see it.
+        if ((isInspected(type) && length <= INSPECT_LIMIT) || this.#isOwn) break;
         // Not looked at, or too large to be: pass on what is here and count the rest.
         if (type === Backend.RowDescription) this.#answered(Kind.Describe);
         this.#streamed = next - end;
@@ -221,6 +222,12 @@ export class ServerLink {
       if (owner.client.pendingBytes > HIGH_WATER_BYTES) this.wire.pause();
     }
     owner.afterReceive();
+  }
+
+  /** The head of the queue is a query of ours. */
+  get #isOwn(): boolean {
+    const kind = this.queue.headNote?.kind;
+    return kind === 'own' || kind === 'own-part';
   }
 
   #own(type: number, chunk: Buffer, at: number, next: number): void {
