@@ -49,6 +49,7 @@ export class SessionTviewDdl implements TviewDdl {
     try {
       let result: OwnResult = { tag: 'CREATE TVIEW', notices: [] };
       for (const { statement } of statements) result = await this.#runOne(executor, statement, text);
+      if (!own) this.#refresh?.onTviewsChanged();
       if (own) await executor.query('COMMIT');
       await this.#catalog?.reload();
       return result;
@@ -74,7 +75,9 @@ export class SessionTviewDdl implements TviewDdl {
         column === null ? {} : { row: { column, value: `TVIEW '${statement.name}' dropped successfully` } };
       return { tag: column === null ? 'DROP TVIEW' : 'SELECT 1', notices: [], ...row };
     }
-    const applied = await applyTview(executor, statement);
+    const applied = await applyTview(executor, statement).catch((error: unknown) => {
+      throw placedIn(text, statement.query, error);
+    });
     const notices = applied.advice.map((advice) => ({
       severity: 'WARNING' as const,
       message: advice.message,
@@ -91,6 +94,16 @@ export class SessionTviewDdl implements TviewDdl {
       column === null ? {} : { row: { column, value: `TVIEW '${statement.name}' created successfully` } };
     return { tag: column === null ? 'CREATE TVIEW' : 'SELECT 1', notices, ...row };
   }
+}
+
+/** The server's places are in the definition's query; the client looks at the statement it has sent. */
+function placedIn(text: string, query: string, error: unknown): unknown {
+  if (!(error instanceof TviewsError) || error.position === undefined) return error;
+  const { code, message, detail, hint } = error;
+  const start = text.indexOf(query);
+  // Not there as it stands: in a literal with quotes in it. No place is better than a wrong one.
+  const position = start < 0 ? undefined : [...text.slice(0, start)].length + error.position;
+  return new TviewsError(code, message, { detail, hint, position, cause: error });
 }
 
 /** An error of ours in the client's transaction has to abort it, as one of the server's would. */

@@ -43,7 +43,7 @@ export class DatabaseSessionRefresh implements SessionRefresh {
   }
 
   get isEmpty(): boolean {
-    return this.#state.isEmpty;
+    return this.#state.isEmpty && !this.#outdated;
   }
 
   get claimed(): boolean {
@@ -54,7 +54,16 @@ export class DatabaseSessionRefresh implements SessionRefresh {
     return this.#state.hasPending;
   }
 
+  /** This transaction has made or dropped tviews, of which the catalog learns when it has committed. */
+  #outdated = false;
+
+  /** Until the end of the transaction any statement may write a source, and any may read a tview. */
+  onTviewsChanged(): void {
+    this.#outdated = true;
+  }
+
   namesSource(text: string): boolean {
+    if (this.#outdated) return this.#catalog.snapshot !== null;
     return this.#catalog.snapshot?.sources?.test(text) ?? false;
   }
 
@@ -62,7 +71,7 @@ export class DatabaseSessionRefresh implements SessionRefresh {
     if (this.#state.pendingBytes > this.#settings.pendingBytes) return true;
     const snapshot = this.#catalog.snapshot;
     // The catalog went away in the middle of a transaction: whatever is read may be a tview.
-    if (snapshot === null) return true;
+    if (snapshot === null || this.#outdated) return true;
     return snapshot.tviews?.test(text) ?? false;
   }
 
@@ -145,6 +154,7 @@ export class DatabaseSessionRefresh implements SessionRefresh {
   }
 
   clear(): void {
+    this.#outdated = false;
     this.#state.clear();
   }
 }
