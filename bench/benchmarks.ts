@@ -1,6 +1,8 @@
 /** The benchmarks there are. */
 import { render as renderAutocommit } from './autocommit/render.ts';
 import { type AutocommitResult, run as runAutocommit } from './autocommit/run.ts';
+import { render as renderBreakdown } from './breakdown/render.ts';
+import { type BreakdownResult, run as runBreakdown } from './breakdown/run.ts';
 import { render as renderCapture } from './capture/render.ts';
 import { type CaptureResult, run as runCapture } from './capture/run.ts';
 import { render as renderRefresh } from './refresh/render.ts';
@@ -34,6 +36,12 @@ export const benchmarks: readonly Benchmark[] = [
     title: 'a single write outside a transaction',
     run: runAutocommit,
     render: (result) => renderAutocommit(result as AutocommitResult),
+  },
+  {
+    name: 'breakdown',
+    title: 'where the time of a claimed transaction goes',
+    run: runBreakdown,
+    render: (result) => renderBreakdown(result as BreakdownResult),
   },
   {
     name: 'relay',

@@ -160,7 +160,7 @@ async function once(
   await connection.query('BEGIN');
   await contender.before(connection);
   const [row] = await connection.query<{ 'QUERY PLAN': readonly Explained[] }>(
-    `EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON)
+    `EXPLAIN (ANALYZE, FORMAT JSON)
      UPDATE shop.tb_product SET current_price = current_price + 1
      WHERE pk_product BETWEEN ${first} AND ${first + rows - 1}`,
   );

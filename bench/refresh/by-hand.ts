@@ -45,7 +45,8 @@ ON CONFLICT (${keyOf[tview]}) DO UPDATE SET ${rest.map((name) => `${name} = EXCL
 
 const product = {
   one: upsert('tv_product', 'pk_product = $1'),
-  range: upsert('tv_product', 'pk_product BETWEEN $1 AND $2'),
+  // Not BETWEEN: its generic plan expects a two-hundredth of the table and takes 9 ms to find one row.
+  range: upsert('tv_product', 'pk_product = ANY ($1)'),
   ofCategory: upsert('tv_product', 'fk_category = $1'),
   gone: 'DELETE FROM shop.tv_product WHERE pk_product = $1',
 };
@@ -54,7 +55,7 @@ const category = {
   one: upsert('tv_category', 'pk_category = $1'),
   ofProducts: upsert(
     'tv_category',
-    'pk_category = ANY (ARRAY(SELECT DISTINCT fk_category FROM shop.tb_product WHERE pk_product BETWEEN $1 AND $2))',
+    'pk_category = ANY (ARRAY(SELECT DISTINCT fk_category FROM shop.tb_product WHERE pk_product = ANY ($1)))',
   ),
   withChildren: upsert(
     'tv_category',
@@ -89,12 +90,12 @@ const statements: Readonly<Record<OperationName, { product: readonly Call[]; oth
     others: [{ sql: category.one, values: categoryFrom(someProduct) }],
   },
   'update 1 %': {
-    product: [{ sql: product.range, values: values.range }],
-    others: [{ sql: category.ofProducts, values: values.range }],
+    product: [{ sql: product.range, values: values.keys }],
+    others: [{ sql: category.ofProducts, values: values.keys }],
   },
   'no-op 1 %': {
-    product: [{ sql: product.range, values: values.range }],
-    others: [{ sql: category.ofProducts, values: values.range }],
+    product: [{ sql: product.range, values: values.keys }],
+    others: [{ sql: category.ofProducts, values: values.keys }],
   },
   'rename category': {
     product: [{ sql: product.ofCategory, values: values.category }],

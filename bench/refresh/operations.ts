@@ -50,6 +50,11 @@ export const supplierOf = (product: number, { suppliers }: ShopSize): number | n
 export const values = {
   updated: (sample: number, shop: ShopSize) => [String(someProduct(sample, shop))],
   range: (sample: number, shop: ShopSize) => someRange(sample, shop).map(String),
+  /** The same, each key by itself, as an array. */
+  keys: (sample: number, shop: ShopSize) => {
+    const [first, last] = someRange(sample, shop);
+    return [`{${Array.from({ length: last - first + 1 }, (_, i) => first + i).join(',')}}`];
+  },
   category: (sample: number, { categories }: ShopSize) => [String(1 + (sample % categories))],
   inserted: (sample: number, shop: ShopSize) => [String(newProduct(sample, shop))],
   deleted: (sample: number, shop: ShopSize) => [String(someProduct(sample, shop))],
