@@ -30,6 +30,7 @@ export interface CatalogSnapshot {
   readonly claimMessage: Buffer;
   readonly flushOid: number;
   readonly tviewNames: ReadonlyMap<number, string>;
+  readonly sourceNames: ReadonlyMap<number, string>;
 }
 
 export class Catalog {
@@ -141,6 +142,7 @@ function snapshotOf(registry: ProxyRegistry | null): CatalogSnapshot | null {
     tviews: namesPattern([...registry.tviews, ...registry.views].map((relation) => relation.name)),
     claimMessage: functionCall(registry.functions.claim, [registry.secret]),
     flushOid: registry.functions.flush,
+    sourceNames: new Map(registry.sources.map((source) => [source.id, `${source.schema}.${source.name}`])),
     tviewNames: new Map(registry.tviews.map((tview) => [tview.id, `${tview.schema}.${tview.name}`])),
   };
 }

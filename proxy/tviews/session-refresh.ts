@@ -102,7 +102,8 @@ export class DatabaseSessionRefresh implements SessionRefresh {
 
   onChange(change: string): void {
     this.#state.add(change);
-    this.#metrics.changed(sourceOf(change));
+    // Anybody may RAISE INFO with our SQLSTATE: only sources we know become labels.
+    this.#metrics.changed(this.#catalog.snapshot?.sourceNames.get(sourceOf(change)) ?? 'unknown');
     if (this.#flushOid === 0) this.#flushOid = this.#catalog.snapshot?.flushOid ?? 0;
   }
 
@@ -173,8 +174,11 @@ function widened(change: string): string {
   return /^[\x00-\x7f]*$/.test(change) ? change : `{"s": ${sourceOf(change)}, "all": true}`;
 }
 
-/** The source's id in a change: jsonb sorts keys by length, so `"s": 12` is at the end, or at the start before `"all"`. */
-function sourceOf(change: string): string {
-  const tail = /"s": (\d+)\}$/.exec(change.slice(-40));
-  return (tail ?? /^\{"s": (\d+),/.exec(change.slice(0, 40)))?.[1] ?? 'queued';
+/**
+ * The source's id in a change, without parsing a payload that may be large: `{"r": […], "s": 12}`, perhaps with
+ * `"t": […]` behind it, or `{"s": 12, "all": true}`. jsonb writes short keys first and these in this order.
+ */
+function sourceOf(change: string): number {
+  const at = change.lastIndexOf('"s": ');
+  return at < 0 ? Number.NaN : Number.parseInt(change.slice(at + 5, at + 16), 10);
 }

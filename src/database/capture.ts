@@ -15,6 +15,8 @@ export interface CapturedSource {
   readonly linkColumns: readonly Column[];
   readonly referencedColumns: readonly string[];
   readonly primaryKey: readonly string[] | null;
+  /** Who reads it, and what of it: an update that changes nothing of a reader's columns is none of that reader's business. */
+  readonly readers: readonly { readonly tview: number; readonly referencedColumns: readonly string[] }[];
 }
 
 export interface CaptureOptions {
@@ -62,11 +64,12 @@ function rowsBody(
   event: Exclude<CaptureEvent, 'truncate'>,
   options: CaptureOptions,
 ): string {
+  const parts = event === 'update' && source.primaryKey !== null ? relevantParts(source) : [];
   return `DECLARE
   images jsonb;
-  change jsonb;
+  change jsonb;${parts.length === 0 ? '' : `\n  ${parts.map((_, i) => `matters_${i + 1} boolean;`).join('\n  ')}`}
 BEGIN
-  ${hang(imagesStatement(source, event), 2)}
+  ${hang(imagesStatement(source, event, parts), 2)}
   IF images IS NULL THEN
     RETURN NULL;
   END IF;
@@ -74,7 +77,7 @@ BEGIN
     change := jsonb_build_object('s', ${source.id}, 'all', true);
   ELSE
     change := jsonb_build_object('s', ${source.id}, 'r', images);
-  END IF;
+  END IF;${hang(relevance(parts), 2)}
   ${hang(deliver(options), 2)}
   RETURN NULL;
 END`;
@@ -89,9 +92,45 @@ BEGIN
 END`;
 }
 
-function imagesStatement(source: CapturedSource, event: Exclude<CaptureEvent, 'truncate'>): string {
+/** Readers that look at the same columns. */
+interface Part {
+  readonly tviews: readonly number[];
+  readonly referencedColumns: readonly string[];
+}
+
+/** The readers by what they look at; empty where all look at the same, and so nothing can be told apart. */
+function relevantParts(source: CapturedSource): readonly Part[] {
+  const parts = new Map<string, { tviews: number[]; referencedColumns: readonly string[] }>();
+  for (const { tview, referencedColumns } of source.readers) {
+    const key = JSON.stringify(referencedColumns.toSorted());
+    const part = parts.get(key);
+    if (part === undefined) parts.set(key, { tviews: [tview], referencedColumns });
+    else part.tviews.push(tview);
+  }
+  return parts.size > 1 ? [...parts.values()] : [];
+}
+
+/** Names the tviews the change matters to, unless it matters to all: a price is nothing to a list of names. */
+function relevance(parts: readonly Part[]): string {
+  if (parts.length === 0) return '';
+  const lists = parts.map(
+    ({ tviews }, i) => `CASE WHEN matters_${i + 1} THEN '[${tviews.join(', ')}]'::jsonb ELSE '[]' END`,
+  );
+  return `
+IF NOT (${parts.map((_, i) => `matters_${i + 1}`).join(' AND ')}) THEN
+  change := change || jsonb_build_object('t', ${lists.join(' || ')});
+END IF;`;
+}
+
+function imagesStatement(
+  source: CapturedSource,
+  event: Exclude<CaptureEvent, 'truncate'>,
+  parts: readonly Part[],
+): string {
   if (event === 'update') {
-    return source.primaryKey === null ? unpairedUpdate(source) : pairedUpdate(source, source.primaryKey);
+    return source.primaryKey === null
+      ? unpairedUpdate(source)
+      : pairedUpdate(source, source.primaryKey, parts);
   }
   // Images that carry the primary key are distinct as they are.
   const carried = new Set(source.linkColumns.map(({ name }) => name));
@@ -105,10 +144,16 @@ FROM ${event === 'insert' ? 'new_rows' : 'old_rows'} AS r;`;
  * document changes (R16). The casts keep the parser from comparing column by column. A row without a partner, because
  * the update changed its key, always counts.
  */
-function pairedUpdate(source: CapturedSource, primaryKey: readonly string[]): string {
+function pairedUpdate(source: CapturedSource, primaryKey: readonly string[], parts: readonly Part[]): string {
   const same = primaryKey.map((column) => `n.${quoteIdentifier(column)} = o.${quoteIdentifier(column)}`);
   const first = quoteIdentifier(primaryKey[0]!);
-  return `SELECT jsonb_agg(DISTINCT image.value) INTO images
+  const unpaired = `o.${first} IS NULL OR n.${first} IS NULL`;
+  const matters = parts.map(
+    ({ referencedColumns }) =>
+      `,\n  bool_or(${unpaired} OR ${rowOf('o', referencedColumns)} *<> ${rowOf('n', referencedColumns)})`,
+  );
+  return `SELECT jsonb_agg(DISTINCT image.value)${matters.join('')}
+INTO images${parts.map((_, i) => `, matters_${i + 1}`).join('')}
 FROM old_rows AS o
 FULL JOIN new_rows AS n ON ${same.join(' AND ')}
 CROSS JOIN LATERAL (
@@ -117,7 +162,7 @@ CROSS JOIN LATERAL (
     (CASE WHEN n.${first} IS NOT NULL THEN ${imageExpression('n', source.linkColumns)} END)
 ) AS image (value)
 WHERE (
-    o.${first} IS NULL OR n.${first} IS NULL
+    ${unpaired}
     OR ${rowOf('o', source.referencedColumns)} *<> ${rowOf('n', source.referencedColumns)}
   )
   AND image.value IS NOT NULL;`;

@@ -12,7 +12,7 @@ import type { QualifiedName } from '../definition/plan.ts';
 import { maximumImages } from './capture.ts';
 import { quoteIdentifier, quoteLiteral } from './identifier.ts';
 import { everythingOf, people, refreshFunctionName } from './refresh-function.ts';
-import { searchPath } from './settings.ts';
+import { refreshSettings, setClauses } from './settings.ts';
 import { dollarQuote, hang } from './text.ts';
 
 export interface FlushedTview {
@@ -33,9 +33,9 @@ export const ticketName = (tview: number): string => `ticket_${tview}`;
 
 export function flushFunction(tviews: readonly FlushedTview[], options: FlushOptions): string {
   const ordered = tviews.toSorted((a, b) => a.id - b.id);
-  const reached = closure(ordered);
   const body = `DECLARE
   merged jsonb;
+${ordered.map(({ id }) => `  reached_${id} boolean;`).join('\n')}
   result record;
   report jsonb := '[]';
   own_xid bigint;
@@ -44,13 +44,15 @@ export function flushFunction(tviews: readonly FlushedTview[], options: FlushOpt
 BEGIN
   ${hang(normalise, 2)}
 
-${ordered.map((tview) => `  ${hang(lock(tview, reached.get(tview.id)!, options), 2)}`).join('\n')}
+  -- Who may have to be refreshed: told of a change itself, or reading a tview that may be.
+${ordered.map((tview) => `  reached_${tview.id} := ${reachedBy(tview, ordered)};`).join('\n')}
+${ordered.map((tview) => `  ${lock(tview, options)}`).join('\n')}
 
   IF merged <> '{}' THEN
     own_xid := pg_current_xact_id()::text::bigint;
     -- Opens the guards of the tv_ tables. Not in a SET clause: only a superuser may put a setting of ours into one.
     PERFORM set_config('tviews.flushing', 'on', true);
-${ordered.map((tview) => `    ${hang(section(tview, reached.get(tview.id)!), 4)}`).join('\n')}
+${ordered.map((tview) => `    ${hang(section(tview, ordered), 4)}`).join('\n')}
     PERFORM set_config('tviews.flushing', 'off', true);
   END IF;
 
@@ -63,28 +65,36 @@ ${ordered.map((tview) => `    ${hang(section(tview, reached.get(tview.id)!), 4)}
 END`;
   return `CREATE OR REPLACE FUNCTION tviews.flush(changes jsonb, release boolean) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = ${searchPath}
+${setClauses(refreshSettings)}
 AS ${dollarQuote(body)};`;
 }
 
-/** The names in `merged` by which a tview is told of changes itself: its sources, and the order to look at every row. */
-const directKeys = (tview: FlushedTview): string[] => [
-  ...tview.sourceIds.map(String),
-  everythingOf(tview.id),
-];
+/** How many tviews read a source: changes of one that several read may say which of them they matter to. */
+const readersOf = (source: number, tviews: readonly FlushedTview[]): number =>
+  tviews.filter(({ sourceIds }) => sourceIds.includes(source)).length;
 
-/** For each tview, all that can reach it: the same of the tviews it reads, too. */
-function closure(ordered: readonly FlushedTview[]): Map<number, ReadonlySet<string>> {
-  const reached = new Map<number, ReadonlySet<string>>();
-  for (const tview of ordered) {
-    const sources = new Set(directKeys(tview));
-    for (const below of ordered) {
-      if (below.ownSourceId === null || !tview.sourceIds.includes(below.ownSourceId)) continue;
-      for (const source of reached.get(below.id) ?? []) sources.add(source);
+/** Whether a tview is told of changes itself: of a source, in something it looks at, or by the order to look at every row. */
+function told(tview: FlushedTview, tviews: readonly FlushedTview[]): string {
+  const named = [everythingOf(tview.id)];
+  const conditions: string[] = [];
+  for (const source of tview.sourceIds) {
+    if (readersOf(source, tviews) === 1) named.push(String(source));
+    else {
+      const [images, relevant] = [quoteLiteral(String(source)), quoteLiteral(relevanceOf(source))];
+      conditions.push(`(merged ? ${images} AND (merged->${relevant} @> '${tview.id}') IS NOT FALSE)`);
     }
-    reached.set(tview.id, sources);
   }
-  return reached;
+  return [`merged ?| ${keyArray(named)}`, ...conditions].join(' OR ');
+}
+
+/** The name in `merged` of the ids of the tviews that changes of a source matter to; absent where they matter to all. */
+const relevanceOf = (source: number | string): string => `${source}:t`;
+
+function reachedBy(tview: FlushedTview, tviews: readonly FlushedTview[]): string {
+  const below = tviews.filter(
+    ({ ownSourceId }) => ownSourceId !== null && tview.sourceIds.includes(ownSourceId),
+  );
+  return [told(tview, tviews), ...below.map(({ id }) => `reached_${id}`)].join(' OR ');
 }
 
 const normalise = `-- What is owed, as one object by source. One change of one statement, the common case, is one already.
@@ -96,6 +106,9 @@ IF changes @> '[{"queued": true}]' THEN
 END IF;
 IF jsonb_array_length(changes) = 1 AND changes->0 ? 'r' THEN
   merged := jsonb_build_object(changes->0->>'s', changes->0->'r');
+  IF changes->0 ? 't' THEN
+    merged := merged || jsonb_build_object((changes->0->>'s') || ':t', changes->0->'t');
+  END IF;
 ELSE
   SELECT COALESCE(jsonb_object_agg(c.source, c.images), '{}') INTO merged
   FROM (
@@ -109,21 +122,29 @@ ELSE
     LEFT JOIN LATERAL jsonb_array_elements(change->'r') AS image ON true
     WHERE change ?| array['s', 'tview']
     GROUP BY 1
+    UNION ALL
+    -- A source's changes matter to the tviews any of them names; one that names none matters to all.
+    SELECT change->>'s' || ':t', jsonb_agg(DISTINCT named.tview)
+    FROM jsonb_array_elements(changes) AS change
+    LEFT JOIN LATERAL jsonb_array_elements(change->'t') AS named (tview) ON true
+    WHERE change ? 's'
+    GROUP BY change->>'s'
+    HAVING bool_and(change ? 't')
   ) AS c;
 END IF;`;
 
 const keyArray = (keys: Iterable<string>): string =>
   `array[${[...keys].toSorted().map(quoteLiteral).join(', ')}]`;
 
-function lock(tview: FlushedTview, reachedBy: ReadonlySet<string>, { lockSpace }: FlushOptions): string {
-  return `IF merged ?| ${keyArray(reachedBy)} THEN PERFORM pg_advisory_xact_lock(${lockSpace}, ${tview.id}); END IF;`;
+function lock(tview: FlushedTview, { lockSpace }: FlushOptions): string {
+  return `IF reached_${tview.id} THEN PERFORM pg_advisory_xact_lock(${lockSpace}, ${tview.id}); END IF;`;
 }
 
 /**
  * The ticket is read and left by everybody who holds the lock, and checked by those who cannot look again: under
  * REPEATABLE READ a snapshot from before the last flush's commit computes without what that flush knew.
  */
-function section(tview: FlushedTview, reachedBy: ReadonlySet<string>): string {
+function section(tview: FlushedTview, tviews: readonly FlushedTview[]): string {
   const name = people(tview.table);
   const ticket = `tviews.${ticketName(tview.id)}`;
   const refresh = `tviews.${quoteIdentifier(refreshFunctionName(tview.table.name, tview.id))}`;
@@ -135,7 +156,7 @@ function section(tview: FlushedTview, reachedBy: ReadonlySet<string>): string {
       merged := merged || jsonb_build_object(${quoteLiteral(String(tview.ownSourceId))}, result.images);
     END IF;`;
   return `-- ${name.replaceAll(/\s+/g, ' ')}
-IF merged ?| ${keyArray(reachedBy)} THEN
+IF reached_${tview.id} THEN
   IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
     SELECT t.last_value INTO ticket FROM ${ticket} AS t;
     IF ticket <> own_xid AND NOT pg_visible_in_snapshot(ticket::text::xid8, pg_current_snapshot()) THEN
@@ -145,7 +166,7 @@ IF merged ?| ${keyArray(reachedBy)} THEN
     END IF;
   END IF;
   PERFORM setval(${quoteLiteral(ticket)}, own_xid);
-  IF merged ?| ${keyArray(directKeys(tview))} THEN
+  IF ${told(tview, tviews)} THEN
     started := clock_timestamp();
     result := ${refresh}(merged);
     report := report || jsonb_build_object(

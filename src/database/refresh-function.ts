@@ -10,7 +10,6 @@ import type { Column, QualifiedName, RefreshPlan } from '../definition/plan.ts';
 import { maximumImages, rowOf } from './capture.ts';
 import { quoteIdentifier, quoteLiteral, quoteQualified } from './identifier.ts';
 import { imageExpression, imagesRelation } from './image.ts';
-import { refreshSettings, setClauses } from './settings.ts';
 import { dollarQuote, hang, objectName } from './text.ts';
 
 export interface RefreshedTview {
@@ -40,9 +39,18 @@ export const refreshFunctionName = (name: string, id: number): string => objectN
 export function refreshFunction(tview: RefreshedTview, options: RefreshOptions): string {
   const { plan } = tview;
   const body = `#variable_conflict use_column
+<<refresh>>
 DECLARE
   everything boolean := false;
 ${plan.key.map((column, i) => `  key_${i + 1} ${elementType(column)}[];`).join('\n')}
+${plan.key.map((column, i) => `  one_${i + 1} ${elementType(column)};`).join('\n')}
+${plan.columns.map(({ type }, i) => `  new_${i + 1} ${type};`).join('\n')}${
+  tview.asSource === null
+    ? ''
+    : `
+  old_image jsonb;
+  matters boolean;`
+}
   unlinked boolean := false;
   computed bigint;
   duplicate text;
@@ -67,6 +75,9 @@ BEGIN
   IF everything IS TRUE THEN
     ${hang(write(tview, 'all'), 4)}
     keys := computed + deleted;
+  ELSIF cardinality(key_1) = 1 THEN
+    ${hang(writeOne(tview), 4)}
+    keys := 1;
   ELSE
     ${hang(write(tview, 'keys'), 4)}
     keys := cardinality(key_1);
@@ -81,8 +92,8 @@ END`;
   return `CREATE OR REPLACE FUNCTION tviews.${quoteIdentifier(refreshFunctionName(plan.table.name, tview.id))}(
   changes jsonb, OUT keys bigint, OUT written bigint, OUT deleted bigint, OUT images jsonb
 )
+-- Its settings are those of flush, which alone calls it: each SET clause here would cost time for every tview of a flush.
 LANGUAGE plpgsql SECURITY DEFINER
-${setClauses(refreshSettings)}
 AS ${dollarQuote(body)};`;
 }
 
@@ -182,6 +193,87 @@ const hasOneForm = ({ type, collation }: Column): boolean =>
   collation === null &&
   /^(smallint|integer|bigint|oid|boolean|uuid|date|text|character varying|timestamp)\b/.test(type);
 
+/**
+ * One key, the common case: statements with plain parameters in place of joins with an array. Takes a third of the time
+ * (bench/README.md, breakdown). Variables are named with the block's label: a column may be called new_1.
+ */
+function writeOne(tview: RefreshedTview): string {
+  const { plan, asSource } = tview;
+  const view = quoteQualified(plan.view);
+  const table = quoteQualified(plan.table);
+  const toOne = (_: Column, i: number): string => `refresh.one_${i + 1}`;
+  const variables = plan.columns.map((_, i) => `refresh.new_${i + 1}`);
+  const fixed = new Set(plan.key.filter(hasOneForm).map(({ name }) => name));
+  const assignments = plan.columns.flatMap(({ name }, i) =>
+    fixed.has(name) ? [] : [`${quoteIdentifier(name)} = refresh.new_${i + 1}`],
+  );
+  const columns = plan.columns.map(({ name }) => quoteIdentifier(name)).join(', ');
+  const keys = plan.key.map(({ name }) => quoteIdentifier(name));
+  const newRow = `(SELECT ${plan.columns.map(({ name }, i) => `refresh.new_${i + 1} AS ${quoteIdentifier(name)}`).join(', ')}) AS n`;
+  const referencedNew = (columnNames: readonly string[]): string =>
+    `ROW(${columnNames.map((name) => variables[plan.columns.findIndex((column) => column.name === name)]!).join(', ')})::record`;
+
+  const before =
+    asSource === null
+      ? ''
+      : `
+  SELECT ${imageExpression('t', asSource.linkColumns)}, ${rowOf('t', asSource.referencedColumns)} *<> ${referencedNew(asSource.referencedColumns)}
+  INTO old_image, matters
+  FROM ${table} AS t WHERE ${keysEqual(tview, 't', toOne)};`;
+  const after =
+    asSource === null
+      ? ''
+      : `
+  IF written > 0 AND matters IS NOT FALSE THEN
+    SELECT CASE WHEN old_image IS NULL OR old_image = i.image THEN jsonb_build_array(i.image) ELSE jsonb_build_array(i.image, old_image) END
+    INTO images
+    FROM (SELECT ${imageExpression('n', asSource.linkColumns)} AS image FROM ${newRow}) AS i;
+  END IF;`;
+  const update =
+    assignments.length === 0
+      ? '  written := 0;'
+      : `  UPDATE ${table} AS t SET ${assignments.join(', ')}
+  WHERE ${keysEqual(tview, 't', toOne)} AND ${rowOf(
+    't',
+    plan.columns.map(({ name }) => name),
+  )} *<> ROW(${variables.join(', ')})::record;
+  GET DIAGNOSTICS written = ROW_COUNT;`;
+  const remove =
+    asSource === null
+      ? `  DELETE FROM ${table} AS t WHERE ${keysEqual(tview, 't', toOne)};
+  GET DIAGNOSTICS deleted = ROW_COUNT;`
+      : `  DELETE FROM ${table} AS t WHERE ${keysEqual(tview, 't', toOne)}
+  RETURNING jsonb_build_array(${imageExpression('t', asSource.linkColumns)}) INTO images;
+  GET DIAGNOSTICS deleted = ROW_COUNT;`;
+
+  return `${plan.key.map((_, i) => `one_${i + 1} := key_${i + 1}[1];`).join(' ')}
+SELECT ${plan.columns.map(({ name }) => `v.${quoteIdentifier(name)}`).join(', ')}, count(*) OVER ()
+INTO ${plan.columns.map((_, i) => `new_${i + 1}`).join(', ')}, computed
+FROM ${view} AS v WHERE ${keysEqual(tview, 'v', toOne)};
+written := 0; deleted := 0;
+IF computed IS NULL THEN
+${remove}
+ELSIF computed = 1 THEN${before}
+${update}
+  IF written = 0 THEN
+    INSERT INTO ${table} (${columns}) VALUES (${variables.join(', ')}) ON CONFLICT (${keys.join(', ')}) DO NOTHING;
+    GET DIAGNOSTICS written = ROW_COUNT;
+  END IF;${after}
+ELSE
+  duplicate := ${duplicateMessage(
+    tview,
+    plan.key.map((_, i) => `one_${i + 1}`),
+    'computed',
+  )};
+END IF;`;
+}
+
+function duplicateMessage(tview: RefreshedTview, values: readonly string[], count: string): string {
+  const { key } = tview.plan;
+  const format = `Key (${key.map(({ name }) => name.replaceAll('%', '%%')).join(', ')})=(${key.map(() => '%s').join(', ')}) comes %s times.`;
+  return `format(${quoteLiteral(format)}, ${values.join(', ')}, ${count})`;
+}
+
 function write(tview: RefreshedTview, scope: 'keys' | 'all'): string {
   const { plan, asSource } = tview;
   const view = quoteQualified(plan.view);
@@ -196,7 +288,7 @@ function write(tview: RefreshedTview, scope: 'keys' | 'all'): string {
   const firstKey = quoteIdentifier(plan.key[0]!.name);
 
   // One key after the other: an equality reaches into the groups and subqueries of the view and finds their indexes, where
-  // = ANY does not; no slower for a thousand keys (measured).
+  // = ANY does not. With 1,000 of 100,000 keys of the shop's tv_product both take 51 ms.
   const source =
     scope === 'all'
       ? `FROM ${view} AS v`
@@ -236,7 +328,11 @@ function write(tview: RefreshedTview, scope: 'keys' | 'all'): string {
   SELECT ${list('v')}
   ${source}
 ), duplicate_keys AS (
-  SELECT format(${quoteLiteral(`Key (${plan.key.map(({ name }) => name.replaceAll('%', '%%')).join(', ')})=(${plan.key.map(() => '%s').join(', ')}) comes %s times.`)}, ${keys.map((key) => `c.${key}`).join(', ')}, count(*)) AS message
+  SELECT ${duplicateMessage(
+    tview,
+    keys.map((key) => `c.${key}`),
+    'count(*)',
+  )} AS message
   FROM computed_rows AS c
   GROUP BY ${keys.map((key) => `c.${key}`).join(', ')}
   HAVING count(*) > 1

@@ -162,6 +162,7 @@ export function capturedSource(
 ): (CapturedSource & { table: QualifiedName }) | undefined {
   const linkColumns = new Map<string, Column>();
   const referenced = new Set<string>();
+  const readers: { tview: number; referencedColumns: string[] }[] = [];
   let last: Source | undefined;
   for (const tview of registry.tviews) {
     const source = tview.plan.sources[tview.sourceIds.indexOf(id)];
@@ -170,6 +171,12 @@ export function capturedSource(
     for (const column of source.linkColumns) linkColumns.set(column.name, column);
     for (const name of source.referencedColumns) referenced.add(name);
     for (const column of source.linkColumns) referenced.add(column.name);
+    readers.push({
+      tview: tview.id,
+      referencedColumns: [
+        ...new Set([...source.referencedColumns, ...source.linkColumns.map(({ name }) => name)]),
+      ],
+    });
   }
   if (last === undefined) return undefined;
   return {
@@ -178,6 +185,7 @@ export function capturedSource(
     linkColumns: [...linkColumns.values()],
     referencedColumns: [...referenced],
     primaryKey: last.primaryKey,
+    readers,
   };
 }
 

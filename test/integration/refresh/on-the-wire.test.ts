@@ -125,3 +125,20 @@ test('an update that changes nothing is no change', async () => {
   expect(changes(tap.take())).toBe(0);
   client.close();
 });
+
+test('a change of a column that a tview does not look at is none of its business', async () => {
+  const { proxy, client } = await tapped();
+  await transaction(client, ['UPDATE tb_post SET views = views + 1 WHERE pk_post = 1']);
+  const { text } = await proxy.metrics.scrape();
+  expect(text).toContain('tviews_refreshed_rows_total{tview="public.tv_post",op="write"} 1');
+  expect(text).toContain('tview="public.tv_feed"');
+  expect(text).not.toContain('tview="public.tv_author"');
+  // Both kinds of change in one transaction: whoever looks at either is told.
+  await transaction(client, [
+    'UPDATE tb_post SET views = views + 1 WHERE pk_post = 1',
+    'UPDATE tb_post SET fk_author = 1 + fk_author % 5 WHERE pk_post = 2',
+  ]);
+  expect((await proxy.metrics.scrape()).text).toContain('tview="public.tv_author"');
+  client.close();
+  expect(await blog.state()).toEqual(exact);
+});

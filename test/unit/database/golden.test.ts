@@ -70,7 +70,11 @@ const keyEquality = ['=', '='];
 
 test('capture of a source with a primary key', async () => {
   const { linkColumns, referencedColumns, primaryKey } = plan.sources[0]!;
-  const source = { id: 7, linkColumns, referencedColumns, primaryKey };
+  const readers = [
+    { tview: 3, referencedColumns },
+    { tview: 4, referencedColumns: ['order_id', 'sku"'] },
+  ];
+  const source = { id: 7, linkColumns, referencedColumns, primaryKey, readers };
   await golden(
     'capture-with-key',
     captureEvents.flatMap((event) => [
@@ -82,7 +86,7 @@ test('capture of a source with a primary key', async () => {
 
 test('capture of an update without a primary key', async () => {
   const { linkColumns, referencedColumns, primaryKey } = plan.sources[1]!;
-  const source = { id: 8, linkColumns, referencedColumns, primaryKey };
+  const source = { id: 8, linkColumns, referencedColumns, primaryKey, readers: [] };
   await golden('capture-without-key', [captureFunction(source, 'update', { noticeBytes: 1000 })]);
 });
 

@@ -38,8 +38,13 @@ AS $$
 DECLARE
   images jsonb;
   change jsonb;
+  matters_1 boolean;
+  matters_2 boolean;
 BEGIN
-  SELECT jsonb_agg(DISTINCT image.value) INTO images
+  SELECT jsonb_agg(DISTINCT image.value),
+    bool_or(o."order_id" IS NULL OR n."order_id" IS NULL OR ROW(o."order_id", o."sku""", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."quantity")::record),
+    bool_or(o."order_id" IS NULL OR n."order_id" IS NULL OR ROW(o."order_id", o."sku""")::record *<> ROW(n."order_id", n."sku""")::record)
+  INTO images, matters_1, matters_2
   FROM old_rows AS o
   FULL JOIN new_rows AS n ON n."order_id" = o."order_id" AND n."sku""" = o."sku"""
   CROSS JOIN LATERAL (
@@ -59,6 +64,9 @@ BEGIN
     change := jsonb_build_object('s', 7, 'all', true);
   ELSE
     change := jsonb_build_object('s', 7, 'r', images);
+  END IF;
+  IF NOT (matters_1 AND matters_2) THEN
+    change := change || jsonb_build_object('t', CASE WHEN matters_1 THEN '[3]'::jsonb ELSE '[]' END || CASE WHEN matters_2 THEN '[4]'::jsonb ELSE '[]' END);
   END IF;
   IF current_setting('tviews.claim', true) = 'on' AND tviews.is_claimed() THEN
     IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN

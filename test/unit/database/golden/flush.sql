@@ -1,9 +1,19 @@
 CREATE OR REPLACE FUNCTION tviews.flush(changes jsonb, release boolean) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET TimeZone = 'UTC'
+SET DateStyle = 'ISO, YMD'
+SET IntervalStyle = 'postgres'
+SET extra_float_digits = '1'
+SET bytea_output = 'hex'
+SET row_security = 'off'
+SET plan_cache_mode = 'force_generic_plan'
+SET jit = 'off'
 AS $$
 DECLARE
   merged jsonb;
+  reached_3 boolean;
+  reached_4 boolean;
   result record;
   report jsonb := '[]';
   own_xid bigint;
@@ -19,6 +29,9 @@ BEGIN
   END IF;
   IF jsonb_array_length(changes) = 1 AND changes->0 ? 'r' THEN
     merged := jsonb_build_object(changes->0->>'s', changes->0->'r');
+    IF changes->0 ? 't' THEN
+      merged := merged || jsonb_build_object((changes->0->>'s') || ':t', changes->0->'t');
+    END IF;
   ELSE
     SELECT COALESCE(jsonb_object_agg(c.source, c.images), '{}') INTO merged
     FROM (
@@ -32,18 +45,29 @@ BEGIN
       LEFT JOIN LATERAL jsonb_array_elements(change->'r') AS image ON true
       WHERE change ?| array['s', 'tview']
       GROUP BY 1
+      UNION ALL
+      -- A source's changes matter to the tviews any of them names; one that names none matters to all.
+      SELECT change->>'s' || ':t', jsonb_agg(DISTINCT named.tview)
+      FROM jsonb_array_elements(changes) AS change
+      LEFT JOIN LATERAL jsonb_array_elements(change->'t') AS named (tview) ON true
+      WHERE change ? 's'
+      GROUP BY change->>'s'
+      HAVING bool_and(change ? 't')
     ) AS c;
   END IF;
 
-  IF merged ?| array['7', '8', 't3'] THEN PERFORM pg_advisory_xact_lock(1953916265, 3); END IF;
-  IF merged ?| array['7', '8', '9', 't3', 't4'] THEN PERFORM pg_advisory_xact_lock(1953916265, 4); END IF;
+  -- Who may have to be refreshed: told of a change itself, or reading a tview that may be.
+  reached_3 := merged ?| array['7', '8', 't3'];
+  reached_4 := merged ?| array['9', 't4'] OR reached_3;
+  IF reached_3 THEN PERFORM pg_advisory_xact_lock(1953916265, 3); END IF;
+  IF reached_4 THEN PERFORM pg_advisory_xact_lock(1953916265, 4); END IF;
 
   IF merged <> '{}' THEN
     own_xid := pg_current_xact_id()::text::bigint;
     -- Opens the guards of the tv_ tables. Not in a SET clause: only a superuser may put a setting of ours into one.
     PERFORM set_config('tviews.flushing', 'on', true);
     -- "shop.tv_order line"
-    IF merged ?| array['7', '8', 't3'] THEN
+    IF reached_3 THEN
       IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
         SELECT t.last_value INTO ticket FROM tviews.ticket_3 AS t;
         IF ticket <> own_xid AND NOT pg_visible_in_snapshot(ticket::text::xid8, pg_current_snapshot()) THEN
@@ -67,7 +91,7 @@ BEGIN
       END IF;
     END IF;
     -- "shop.tv_order"
-    IF merged ?| array['7', '8', '9', 't3', 't4'] THEN
+    IF reached_4 THEN
       IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
         SELECT t.last_value INTO ticket FROM tviews.ticket_4 AS t;
         IF ticket <> own_xid AND NOT pg_visible_in_snapshot(ticket::text::xid8, pg_current_snapshot()) THEN
