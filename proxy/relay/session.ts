@@ -80,6 +80,11 @@ export class Session implements LinkOwner {
   #commitBatch: 'none' | 'execute' | 'sync' | 'nothing' = 'none';
   /** What was last forwarded in extended protocol has no Sync or Flush behind it. */
   #unsynced = false;
+  /**
+   * A ReadyForQuery came in the middle of a batch: "in transaction" may mean the batch's implicit block, which Sync
+   * commits without any COMMIT to flush before. Nothing is claimed until Sync.
+   */
+  #implicitBlock = false;
   #failedOrRolledBack = false;
   /** The held Query is dropped and answered by us: its settlement failed. */
   #dropHeldQuery = false;
@@ -302,12 +307,14 @@ export class Session implements LinkOwner {
         if (link.copyIn === 'open') return true;
         link.queue.push(Kind.Sync, Action.Forward, null);
         this.#unsynced = false;
+        this.#implicitBlock = false;
         return true;
       case Frontend.Flush:
         return true;
       case Frontend.FunctionCall:
         this.#started(link);
         link.queue.push(Kind.FunctionCall, Action.Forward, null);
+        this.#answersInBatch();
         return true;
       case Frontend.CopyData:
         return true;
@@ -322,6 +329,13 @@ export class Session implements LinkOwner {
     }
     this.#unsynced = true;
     return true;
+  }
+
+  /** A request that ReadyForQuery answers ends a batch that had no Sync, though perhaps not its transaction. */
+  #answersInBatch(): void {
+    if (!this.#unsynced) return;
+    this.#unsynced = false;
+    this.#implicitBlock = true;
   }
 
   #started(link: ServerLink): void {
@@ -345,8 +359,7 @@ export class Session implements LinkOwner {
     }
     this.#started(link);
     link.queue.push(Kind.Query, Action.Forward, null);
-    // A Query ends a batch that had no Sync.
-    this.#unsynced = false;
+    this.#answersInBatch();
     return true;
   }
 
@@ -373,6 +386,7 @@ export class Session implements LinkOwner {
       case 'nothing':
         return true;
       case 'claim':
+        if (this.#implicitBlock) return true;
         this.#inject(link, { kind: 'claim' }, refresh.claimMessage(), chunk, at);
         return true;
       case 'flush':
@@ -600,6 +614,7 @@ export class Session implements LinkOwner {
     const refresh = this.#refresh;
     const failed = this.#failedOrRolledBack;
     this.#failedOrRolledBack = false;
+    if (status === TransactionStatus.idle && link.queue.size === 0) this.#implicitBlock = false;
     if (this.#source.mode === 'statement' && status !== TransactionStatus.idle) {
       link.closeReason = 'transaction blocks not allowed in statement pooling mode';
       queueMicrotask(() => this.close(SqlState.protocolViolation, link.closeReason!));
