@@ -374,3 +374,117 @@ describe('a server stays with a client that has not sent Sync', () => {
     await other.end();
   });
 });
+
+describe('what is odd in the protocol does not mix sessions up', () => {
+  const run = (text: string) => [parse('', text), bind({ statement: '' }), execute()];
+
+  /** A second client uses the only server right behind each of these; it must see its own answers and nothing else. */
+  const oddities: Record<string, readonly { readonly send: readonly Buffer[]; readonly until: number }[]> = {
+    'an error in a batch, and the rest of it thrown away': [
+      {
+        send: [
+          ...run("UPDATE tb_author SET name = 'x' WHERE pk_author = 1"),
+          ...run('SELECT 1/0'),
+          ...run('SELECT 2'),
+          sync,
+        ],
+        until: 1,
+      },
+    ],
+    'a claimed transaction in which a batch fails, rolled back with more behind it': [
+      { send: [query('BEGIN')], until: 1 },
+      { send: [query("UPDATE tb_author SET name = 'x' WHERE pk_author = 1")], until: 1 },
+      { send: [...run('SELECT 1/0'), sync, query('ROLLBACK'), ...run('SELECT 1'), sync], until: 3 },
+    ],
+    'COMMIT with a new transaction in the same packet, and its end': [
+      { send: [query('BEGIN')], until: 1 },
+      { send: [query("UPDATE tb_author SET name = 'one' WHERE pk_author = 1")], until: 1 },
+      {
+        send: [
+          query('COMMIT'),
+          query('BEGIN'),
+          query("UPDATE tb_author SET name = 'two' WHERE pk_author = 2"),
+          query('ROLLBACK'),
+        ],
+        until: 4,
+      },
+    ],
+    'COMMIT bound and never executed, then rolled back': [
+      { send: [query('BEGIN')], until: 1 },
+      { send: [query("UPDATE tb_author SET name = 'x' WHERE pk_author = 1")], until: 1 },
+      { send: [parse('', 'COMMIT'), bind({ statement: '' }), sync], until: 1 },
+      { send: [query("UPDATE tb_author SET name = 'y' WHERE pk_author = 2")], until: 1 },
+      { send: [query('ROLLBACK')], until: 1 },
+    ],
+    'COMMIT bound and never executed, then committed': [
+      { send: [query('BEGIN')], until: 1 },
+      { send: [query("UPDATE tb_author SET name = 'x' WHERE pk_author = 1")], until: 1 },
+      { send: [parse('c', 'COMMIT'), bind({ statement: 'c' }), sync], until: 1 },
+      { send: [query("UPDATE tb_author SET name = 'y' WHERE pk_author = 2")], until: 1 },
+      { send: [bind({ statement: 'c' }), execute(), sync], until: 1 },
+    ],
+    'COMMIT that fails at a deferred constraint': [
+      { send: [query('BEGIN')], until: 1 },
+      { send: [query("UPDATE tb_author SET name = 'x' WHERE pk_author = 1")], until: 1 },
+      { send: [query('INSERT INTO deferred VALUES (1), (1)')], until: 1 },
+      { send: [...run('COMMIT'), sync], until: 1 },
+    ],
+    // PostgreSQL answers "in transaction" to the Query: the batch has become an implicit block, which Sync commits.
+    'writes in the implicit block of a batch that goes on behind a Query': [
+      {
+        send: [...run("UPDATE tb_author SET name = 'x' WHERE pk_author = 1"), query('SELECT 1')],
+        until: 1,
+      },
+      { send: [query("UPDATE tb_author SET name = 'y' WHERE pk_author = 2")], until: 1 },
+      { send: [...run("UPDATE tb_author SET name = 'z' WHERE pk_author = 3"), sync], until: 1 },
+    ],
+    'COPY given up by its client in a claimed transaction': [
+      { send: [query('BEGIN')], until: 1 },
+      { send: [query("UPDATE tb_author SET name = 'x' WHERE pk_author = 1")], until: 1 },
+      {
+        send: [
+          query('COPY tb_comment (fk_post, body) FROM STDIN'),
+          Buffer.from([0x66, 0, 0, 0, 9]),
+          Buffer.from('stop\0'),
+        ],
+        until: 1,
+      },
+      { send: [query('COMMIT')], until: 1 },
+    ],
+    'a savepoint rolled back in the packet that commits': [
+      { send: [query('BEGIN')], until: 1 },
+      { send: [query("UPDATE tb_author SET name = 'x' WHERE pk_author = 1")], until: 1 },
+      { send: [query('SAVEPOINT s')], until: 1 },
+      { send: [query('SELECT * FROM tv_author')], until: 1 },
+      { send: [query('ROLLBACK TO s'), query('COMMIT')], until: 2 },
+    ],
+  };
+
+  beforeAll(async () => {
+    await blog.owner.query(
+      'CREATE TABLE deferred (x integer UNIQUE DEFERRABLE INITIALLY DEFERRED); GRANT ALL ON deferred TO PUBLIC',
+    );
+  });
+
+  test.for(Object.keys(oddities))('%s', async (name) => {
+    const proxy = await testProxy(blog.database, { poolSize: 1 });
+    const raw = await RawClient.connect(proxy.url(blog.database.app));
+    const other = await connectTo(proxy.url(blog.database.app));
+    for (const { send, until: answers } of oddities[name]!) {
+      raw.send(...send);
+      await raw.untilReady(answers);
+    }
+    await other.query('BEGIN');
+    await other.query("UPDATE tb_post SET title = 'of the other' WHERE pk_post = 2");
+    const { rows } = await other.query("SELECT data->>'title' AS title FROM tv_post WHERE pk_post = 2");
+    expect(rows).toEqual([{ title: 'of the other' }]);
+    await other.query('COMMIT');
+    raw.send(query('SELECT 1'));
+    expect(shown(await raw.untilReady())).toEqual(['T', 'D(00010000000131)', 'C(SELECT 1)', 'Z(I)']);
+    raw.close();
+    await other.end();
+    expect(await blog.state()).toEqual(exact);
+    expect(await metric(proxy.metrics, 'tviews_flushes_total', 'trigger="late"')).toBe(0);
+    expect(await metric(proxy.metrics, 'tviews_closes_total', 'refresh state was not empty')).toBe(0);
+  });
+});
