@@ -1,6 +1,11 @@
 /** CREATE TVIEW, DROP TVIEW and pg_tviews' forms, typed into psql or a migration: run in the client's transaction. */
-import type { TviewStatement } from '../../src/definition/plan.ts';
-import { looksLikeTviewStatement, parseTviewStatements } from '../../src/definition/statement.ts';
+import type { SqlExecutor } from '../../src/database/executor.ts';
+import type { Advice, Located, TviewStatement } from '../../src/definition/plan.ts';
+import {
+  looksLikeTviewStatement,
+  parseTviewStatements,
+  pointIntoText,
+} from '../../src/definition/statement.ts';
 import { SqlState, TviewsError } from '../../src/errors/errors.ts';
 import type { OwnResult } from '../relay/answers.ts';
 import { linkExecutor } from '../relay/link-executor.ts';
@@ -41,14 +46,14 @@ export class SessionTviewDdl implements TviewDdl {
     }
     const executor = linkExecutor(link);
     const own = link.status === TransactionStatus.idle;
-    const statements = await parseTviewStatements(text);
-    // What the transaction owes is flushed first: the statement may change the very tviews it is owed to.
-    const owed = this.#refresh?.takeOwed() ?? null;
-    if (owed !== null) await executor.query('SELECT tviews.flush($1::jsonb, true)', [owed]);
     if (own) await executor.query('BEGIN');
     try {
+      const statements = await parseTviewStatements(text);
+      // What the transaction owes is flushed first: the statement may change the very tviews it is owed to.
+      const owed = this.#refresh?.takeOwed() ?? null;
+      if (owed !== null) await executor.query('SELECT tviews.flush($1::jsonb, true)', [owed]);
       let result: OwnResult = { tag: 'CREATE TVIEW', notices: [] };
-      for (const { statement } of statements) result = await this.#runOne(executor, statement, text);
+      for (const located of statements) result = await this.#runOne(executor, located, text);
       if (!own) this.#refresh?.onTviewsChanged();
       if (own) await executor.query('COMMIT');
       await this.#catalog?.reload();
@@ -61,49 +66,48 @@ export class SessionTviewDdl implements TviewDdl {
     }
   }
 
-  async #runOne(
-    executor: ReturnType<typeof linkExecutor>,
-    statement: TviewStatement,
-    text: string,
-  ): Promise<OwnResult> {
+  async #runOne(executor: SqlExecutor, located: Located<TviewStatement>, text: string): Promise<OwnResult> {
     // Loaded on first use: a proxy that only relays never pays for the compiler and its grammar.
     const { applyTview, dropTview } = await import('../../src/database/apply.ts');
-    const column = this.rowColumn(text);
+    const { statement } = located;
     if (statement.kind === 'drop') {
-      await dropTview(executor, statement);
-      const row =
-        column === null ? {} : { row: { column, value: `TVIEW '${statement.name}' dropped successfully` } };
-      return { tag: column === null ? 'DROP TVIEW' : 'SELECT 1', notices: [], ...row };
+      const { action } = await dropTview(executor, statement);
+      const missing = action === 'skipped' ? `tview "${statement.name}" does not exist, skipping` : null;
+      return this.#result(text, 'DROP TVIEW', `TVIEW '${statement.name}' dropped successfully`, missing, []);
     }
-    const applied = await applyTview(executor, statement).catch((error: unknown) => {
-      throw placedIn(text, statement.query, error);
-    });
-    const notices = applied.advice.map((advice) => ({
-      severity: 'WARNING' as const,
-      message: advice.message,
-      hint: advice.hint,
-    }));
-    if (applied.action === 'skipped') {
-      notices.push({
-        severity: 'NOTICE' as never,
-        message: `tview "${statement.name}" already exists, skipping`,
-        hint: '',
-      });
+    try {
+      const { action, advice } = await applyTview(executor, statement);
+      const existing = action === 'skipped' ? `tview "${statement.name}" already exists, skipping` : null;
+      return this.#result(
+        text,
+        'CREATE TVIEW',
+        `TVIEW '${statement.name}' created successfully`,
+        existing,
+        advice,
+      );
+    } catch (error) {
+      throw pointIntoText(error, text, located);
     }
-    const row =
-      column === null ? {} : { row: { column, value: `TVIEW '${statement.name}' created successfully` } };
-    return { tag: column === null ? 'CREATE TVIEW' : 'SELECT 1', notices, ...row };
   }
-}
 
-/** The server's places are in the definition's query; the client looks at the statement it has sent. */
-function placedIn(text: string, query: string, error: unknown): unknown {
-  if (!(error instanceof TviewsError) || error.position === undefined) return error;
-  const { code, message, detail, hint } = error;
-  const start = text.indexOf(query);
-  // Not there as it stands: in a literal with quotes in it. No place is better than a wrong one.
-  const position = start < 0 ? undefined : [...text.slice(0, start)].length + error.position;
-  return new TviewsError(code, message, { detail, hint, position, cause: error });
+  /** The statement forms answer with their tag, the function forms with one row. */
+  #result(
+    text: string,
+    tag: string,
+    sentence: string,
+    notice: string | null,
+    advice: readonly Advice[],
+  ): OwnResult {
+    const column = this.rowColumn(text);
+    return {
+      tag: column === null ? tag : 'SELECT 1',
+      notices: [
+        ...(notice === null ? [] : [{ severity: 'NOTICE' as const, message: notice }]),
+        ...advice.map(({ message, hint }) => ({ severity: 'WARNING' as const, message, hint })),
+      ],
+      ...(column === null ? {} : { row: { column, value: sentence } }),
+    };
+  }
 }
 
 /** An error of ours in the client's transaction has to abort it, as one of the server's would. */

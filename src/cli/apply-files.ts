@@ -6,7 +6,7 @@ import { dropTview } from '../database/drop.ts';
 import type { SqlExecutor } from '../database/executor.ts';
 import { inTransaction } from '../database/migrate.ts';
 import type { Advice, Located, TviewStatement } from '../definition/plan.ts';
-import { parseTviewStatements, placeOf } from '../definition/statement.ts';
+import { parseTviewStatements, placeOf, pointIntoText } from '../definition/statement.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { ErrorInFile } from './terminal.ts';
 
@@ -69,13 +69,14 @@ export async function applyDefinitions(
 ): Promise<Applied[]> {
   const applied: Applied[] = [];
   for (const { file, text, statements } of files) {
-    for (const { statement, offset, line } of statements) {
+    for (const located of statements) {
+      const { statement, offset, line } = located;
       const tview = statement.schema === null ? statement.name : `${statement.schema}.${statement.name}`;
       options.step?.(tview);
       try {
         applied.push({ file, line, tview, ...(await applyOne(executor, statement)) });
       } catch (error) {
-        throw inFile(file, text, offset, error);
+        throw inFile(file, text, offset, pointIntoText(error, text, located));
       }
     }
   }

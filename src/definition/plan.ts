@@ -98,6 +98,8 @@ export type TviewStatement = CreateTview | DropTview;
 /** Where a statement stands in its text, for error messages. Offsets in characters from 0; lines and columns from 1. */
 export interface Located<Statement> {
   readonly statement: Statement;
+  /** Where the definition's query stands in the text, as `offset`; null for a statement without one. */
+  readonly queryOffset: number | null;
   readonly offset: number;
   readonly line: number;
   readonly column: number;

@@ -46,7 +46,7 @@ export async function parseTviewStatements(text: string): Promise<Located<TviewS
   }
 }
 
-function atPosition(error: TviewsError, position: number): TviewsError {
+function atPosition(error: TviewsError, position: number | undefined): TviewsError {
   const { code, message, detail, hint, cause } = error;
   return new TviewsError(code, message, { detail, hint, cause, position });
 }
@@ -60,15 +60,36 @@ async function readStatements(text: string): Promise<Located<TviewStatement>[]> 
       if (parsed.kind === 'create') {
         const { queryOffset, ...statement } = parsed;
         await checkQuery(statement, text, queryOffset);
-        statements.push(located(text, first.start, statement));
-      } else statements.push(located(text, first.start, parsed));
+        statements.push(located(text, first.start, queryOffset, statement));
+      } else statements.push(located(text, first.start, null, parsed));
     }
   }
   return statements;
 }
 
-function located(text: string, offset: number, statement: TviewStatement): Located<TviewStatement> {
-  return { statement, offset, ...placeOf(text, [...text.slice(0, offset)].length + 1) };
+function located(
+  text: string,
+  offset: number,
+  queryOffset: number | null,
+  statement: TviewStatement,
+): Located<TviewStatement> {
+  return { statement, offset, queryOffset, ...placeOf(text, [...text.slice(0, offset)].length + 1) };
+}
+
+/**
+ * An error whose position counts from the start of the statement's query, made to count from the start of the text.
+ * Without a position where the query does not stand there as it is (in a literal with quotes in it): none is better than
+ * a wrong one.
+ */
+export function pointIntoText(
+  error: unknown,
+  text: string,
+  { statement, queryOffset }: Located<TviewStatement>,
+): unknown {
+  if (!(error instanceof TviewsError) || error.position === undefined) return error;
+  if (statement.kind !== 'create' || queryOffset === null) return error;
+  const verbatim = text.startsWith(statement.query, queryOffset);
+  return atPosition(error, verbatim ? [...text.slice(0, queryOffset)].length + error.position : undefined);
 }
 
 /** The tokens of each statement, without its semicolon; empty statements are left out. */
