@@ -6,6 +6,9 @@ import { writeReadme } from './readme.ts';
 
 export const resultsFolder: string = join(import.meta.dirname, 'results');
 
+// As an ordinary exit, so that what was started is stopped.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
+
 const [name = '', ...parameters] = process.argv.slice(2);
 const benchmark = benchmarks.find((candidate) => candidate.name === name);
 if (name === 'readme') {

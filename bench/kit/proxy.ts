@@ -55,7 +55,13 @@ ${Object.entries(options.tviews ?? {})
 
 /** Waits until the pooler answers at its port. */
 export async function listening(pooler: ChildProcess, port: number, folder: string): Promise<PoolerProcess> {
+  // An interrupted benchmark leaves nothing behind; PostgreSQL has a guard of its own.
+  const kill = (): void => {
+    pooler.kill('SIGKILL');
+  };
+  process.once('exit', kill);
   const stop = async (): Promise<void> => {
+    process.off('exit', kill);
     if (pooler.exitCode === null && pooler.signalCode === null) {
       const exited = once(pooler, 'exit');
       // At once: whoever still waits for a client's goodbye would wait for ours.

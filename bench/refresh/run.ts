@@ -167,7 +167,7 @@ async function runOperation(
   // The first write to a page after a checkpoint logs all of it: the same for everybody.
   await admin.query('CHECKPOINT');
   const runners: Runner[] = [];
-  for (const contender of stage.contenders) {
+  for (const contender of stage.contenders.filter(({ slow }) => !slow || operation.slowToo)) {
     const { route, database } = contender;
     const client = await BenchClient.connect(route === 'proxy' ? proxy.url(database) : server.url(database));
     for (const [i, { sql }] of contender.statements(operation, stage.setUp).entries()) {
