@@ -3,8 +3,9 @@
  * combination without a socket. Text only prepares; a statement misjudged as harmless still meets the fallback, because
  * its transaction was not claimed or is settled as opaque.
  */
+
+import { StatementClass } from '../statements/classify.ts';
 import { TransactionStatus } from '../wire/codes.ts';
-import { StatementClass } from './classify.ts';
 
 export type Preparation =
   | 'nothing'
@@ -23,14 +24,16 @@ export type Preparation =
   | 'wait';
 
 export interface Situation {
-  /** Status byte of the last ReadyForQuery. */
+  /** Status byte of the last ReadyForQuery, or what an Execute in the batch still open has made of it. */
   readonly status: number;
-  /** The server ignores everything up to Sync, or is in the middle of a COPY. */
+  /** The server ignores everything up to Sync, or waits for the data of a COPY. */
   readonly deaf: boolean;
   /** Requests of the client under way that may run a statement. */
   readonly running: number;
   readonly claimed: boolean;
   readonly pending: boolean;
+  /** Changes of this transaction were flushed: rolled back to a savepoint before that, they are pending again. */
+  readonly flushed: boolean;
 }
 
 /** The statement, asked only as far as needed: its text may be long. */
@@ -43,45 +46,63 @@ export interface StatementFacts {
 }
 
 export function prepare(situation: Situation, statement: StatementFacts): Preparation {
-  // Outside a transaction block nothing is claimed and the database does it all; in a failed one nothing counts.
-  if (situation.deaf || situation.status !== TransactionStatus.inTransaction) return 'nothing';
-  const ready: <P extends Preparation>(what: P) => P | 'wait' = (what) =>
-    situation.running > 0 ? 'wait' : what;
-
+  const { status, running, claimed, pending, flushed } = situation;
+  if (situation.deaf) return 'nothing';
+  // What is under way may be a ROLLBACK TO: it makes pending again what was flushed, and a failed transaction good.
+  const unclear = running > 0 && (claimed || pending || flushed);
+  if (status !== TransactionStatus.inTransaction) {
+    // Outside a transaction block nothing is claimed and the database does it all; in a failed one nothing counts.
+    if (status !== TransactionStatus.failed || !unclear) return 'nothing';
+    return needs(statement) === 'nothing' ? 'nothing' : 'wait';
+  }
   // Pending without a claim: a savepoint was rolled back, and with it perhaps the claim and what had been flushed.
-  if (!situation.claimed) {
+  if (!claimed) {
     // A claim behind statements that are still running would not know whether the transaction still stands.
     const claims =
       statement.class === StatementClass.Write &&
-      situation.running === 0 &&
-      !(situation.pending && statement.namesTview()) &&
+      running === 0 &&
+      !(pending && statement.namesTview()) &&
       statement.isSingle() &&
       statement.namesSource();
     if (claims) return 'claim';
-    if (!situation.pending) return 'nothing';
+    if (!pending && !unclear) return 'nothing';
   }
+  const what = needs(statement);
+  if (what === 'nothing') return what;
+  if (running > 0) return 'wait';
+  return what === 'flush' && !pending ? 'nothing' : what;
+}
+
+/** What the statement needs in a transaction that owes. */
+function needs(statement: StatementFacts): 'nothing' | 'flush' | 'settle' | 'settle-first' {
   switch (statement.isSingle() ? statement.class : StatementClass.Opaque) {
     case StatementClass.Read:
     case StatementClass.Write:
-      if (!situation.pending && situation.running === 0) return 'nothing';
-      if (!reads(statement)) return 'nothing';
-      if (situation.running > 0) return 'wait';
-      return 'flush';
+    case StatementClass.Forget:
+      return statement.namesTview() ? 'flush' : 'nothing';
     case StatementClass.Begin:
     case StatementClass.Rollback:
     case StatementClass.RollbackTo:
       return 'nothing';
     case StatementClass.Commit:
     case StatementClass.PrepareTransaction:
-      return ready('settle');
+      return 'settle';
     default:
-      return ready('settle-first');
+      return 'settle-first';
   }
 }
 
-function reads(statement: StatementFacts): boolean {
-  return (
-    (statement.class === StatementClass.Read || statement.class === StatementClass.Write) &&
-    statement.namesTview()
-  );
+/** Whether a portal of the statement is remembered: executed, it ends a transaction, brings one back, or forgets names. */
+export function maySteer(statementClass: StatementClass): boolean {
+  switch (statementClass) {
+    case StatementClass.Commit:
+    case StatementClass.PrepareTransaction:
+    case StatementClass.Rollback:
+    case StatementClass.RollbackTo:
+    case StatementClass.Opaque:
+    case StatementClass.Forget:
+      return true;
+    default:
+      return false;
+  }
 }

@@ -64,3 +64,23 @@ export interface TviewDdl {
   /** The column of the row that a function form returns; null for the statement forms. */
   rowColumn(text: string): string | null;
 }
+
+/** One side's connection as the relay uses it: proxy/wire's WireSocket, or a test's script. */
+export interface Wire {
+  onBytes: (chunk: Buffer) => void;
+  onClose: (error: Error | null) => void;
+  onDrain: () => void;
+  readonly closed: boolean;
+  /** Bytes written that the kernel has not taken yet. */
+  readonly pendingBytes: number;
+  write(bytes: Uint8Array): void;
+  cork(): void;
+  uncork(): void;
+  pause(): void;
+  resume(): void;
+  /** The chunk just received is still referenced: read into new memory from now on. */
+  retain(): void;
+  /** Writes what is pending, then closes. */
+  end(bytes?: Uint8Array): void;
+  destroy(): void;
+}

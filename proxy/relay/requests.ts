@@ -7,6 +7,7 @@
  */
 
 import type { Statement } from '../statements/store.ts';
+import type { Prepared } from './client-statements.ts';
 import type { OwnQuery } from './own-query.ts';
 
 /** Why a flush was sent: before COMMIT, before a read of a tview, before something opaque, or late (see Session.onReady). */
@@ -37,15 +38,26 @@ export const Action = {
 } as const;
 export type Action = (typeof Action)[keyof typeof Action];
 
+/** A client's name came to mean something else; what it meant is back when the request is dropped. */
+export interface Renaming {
+  readonly name: string;
+  /** Undefined: nothing. */
+  readonly before: Statement | Prepared | undefined;
+}
+
 /** What to do, besides forwarding or swallowing, when a request is answered or dropped. */
 export type Note =
   /** A Parse under a server-side name: the server has the statement unless this fails or is dropped. */
-  | { readonly kind: 'prepare'; readonly statement: Statement; readonly clientName: string | null }
+  | { readonly kind: 'prepare'; readonly statement: Statement; readonly renaming: Renaming | null }
+  /** A Parse or Close under the client's own name. */
+  | { readonly kind: 'name'; readonly renaming: Renaming }
+  /** A Parse of the unnamed statement: nobody knows what it is when this is dropped. */
+  | { readonly kind: 'unnamed' }
   /** A Parse of a name the client already has: PostgreSQL's 42P05 comes from the server, under the client's name. */
   | { readonly kind: 'duplicate'; readonly name: string }
   /** A Close of an evicted statement: back into the server's map if it is dropped. */
   | { readonly kind: 'evict'; readonly statement: Statement }
-  | { readonly kind: 'answer'; readonly bytes: Uint8Array }
+  | { readonly kind: 'answer'; readonly bytes: Uint8Array; readonly renaming: Renaming | null }
   /** Our SET of the client's parameters. */
   | { readonly kind: 'parameters' }
   | { readonly kind: 'claim' }
@@ -65,6 +77,8 @@ export class RequestQueue {
   #size = 0;
   /** Unanswered requests of the client that may run a statement (Query, Execute, FunctionCall). */
   running = 0;
+  /** Unanswered Syncs. */
+  syncs = 0;
 
   get size(): number {
     return this.#size;
@@ -78,7 +92,8 @@ export class RequestQueue {
     this.#actions[index] = action;
     this.#notes[index] = note;
     this.#size += 1;
-    if (action === Action.Forward && isRunning(kind)) this.running += 1;
+    if (kind === Kind.Sync) this.syncs += 1;
+    else if (action === Action.Forward && isRunning(kind)) this.running += 1;
   }
 
   /** Undefined when nothing is outstanding. */
@@ -97,7 +112,8 @@ export class RequestQueue {
   /** Removes the head. The queue must not be empty. */
   pop(): void {
     const kind = this.#kinds[this.#head] as Kind;
-    if (this.#actions[this.#head] === Action.Forward && isRunning(kind)) this.running -= 1;
+    if (kind === Kind.Sync) this.syncs -= 1;
+    else if (this.#actions[this.#head] === Action.Forward && isRunning(kind)) this.running -= 1;
     this.#notes[this.#head] = null;
     do {
       this.#head = (this.#head + 1) & (this.#kinds.length - 1);
@@ -105,22 +121,52 @@ export class RequestQueue {
     } while (this.#size > 0 && this.#kinds[this.#head] === Kind.CopyEnd);
   }
 
-  /** Drops the Syncs behind the head, up to the end of the copy: a server in copy-in mode reads and ignores them. */
-  dropSyncsOfCopy(): void {
+  /**
+   * Drops what the server ignores after an error, everything before the next Sync, and names the notes of it, the last
+   * one first: undone in that order each finds what it had changed as it had left it.
+   */
+  dropToSync(undo: (note: Note) => void): void {
+    const dropped: Note[] = [];
+    while (this.#size > 0 && this.#kinds[this.#head] !== Kind.Sync) {
+      const note = this.headNote;
+      if (note !== null) dropped.push(note);
+      this.pop();
+    }
+    for (let index = dropped.length - 1; index >= 0; index -= 1) undo(dropped[index]!);
+  }
+
+  /**
+   * Drops the Syncs behind the head, up to the end of the copy: a server in copy-in mode reads and ignores them.
+   * @returns whether the client has sent that end already
+   */
+  dropSyncsOfCopy(): boolean {
     const mask = this.#kinds.length - 1;
+    const size = this.#size;
     let kept = 1;
     let copying = true;
-    for (let offset = 1; offset < this.#size; offset += 1) {
+    for (let offset = 1; offset < size; offset += 1) {
       const from = (this.#head + offset) & mask;
-      if (this.#kinds[from] === Kind.CopyEnd) copying = false;
-      if (copying && this.#kinds[from] === Kind.Sync) continue;
+      const kind = this.#kinds[from];
+      // The first one ends this copy; a later one may be meant for a COPY that is still to come.
+      if (copying && kind === Kind.CopyEnd) {
+        copying = false;
+        continue;
+      }
+      if (copying && kind === Kind.Sync) {
+        this.syncs -= 1;
+        this.#notes[from] = null;
+        continue;
+      }
       const to = (this.#head + kept) & mask;
+      const note = this.#notes[from]!;
+      this.#notes[from] = null;
       this.#kinds[to] = this.#kinds[from]!;
       this.#actions[to] = this.#actions[from]!;
-      this.#notes[to] = this.#notes[from]!;
+      this.#notes[to] = note;
       kept += 1;
     }
-    this.#size = Math.min(this.#size, kept);
+    this.#size = Math.min(size, kept);
+    return !copying;
   }
 
   #grow(): void {

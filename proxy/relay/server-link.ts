@@ -10,7 +10,8 @@ import type { ParameterValues } from '../server/parameters.ts';
 import type { ServerStatements } from '../statements/store.ts';
 import { Backend, TransactionStatus } from '../wire/codes.ts';
 import { errorResponseFromFields, type ReceivedReport, readReport } from '../wire/messages/report.ts';
-import type { WireSocket } from '../wire/socket.ts';
+import { Inbox } from './inbox.ts';
+import type { Wire } from './ports.ts';
 import { Action, Kind, type Note, RequestQueue } from './requests.ts';
 
 /** SQLSTATE of the notices by which the database sends changes (docs/architecture.md). */
@@ -20,13 +21,18 @@ const INSPECT_LIMIT = 1_048_576;
 /** Bytes a peer may lag behind before we stop reading from the other side. */
 export const HIGH_WATER_BYTES = 262_144;
 
+/** `PREPARE TRANSACTION` with its zero; a longer tag is none of ours. */
+const LONGEST_TAG = 20;
+
 /** Ends of transactions and resets, as the server reports them in CommandComplete. */
 export type Tag = 'COMMIT' | 'ROLLBACK' | 'PREPARE TRANSACTION' | 'DISCARD ALL' | 'DEALLOCATE ALL';
+
+const DUPLICATE_STATEMENT = '42P05';
 
 /** What a link tells the session it is linked to. */
 export interface LinkOwner {
   /** Where the client's bytes go. */
-  readonly client: WireSocket;
+  readonly client: Wire;
   onTag(tag: Tag): void;
   /** A change the database handed over (the notice's text). */
   onChange(change: string): void;
@@ -36,13 +42,16 @@ export interface LinkOwner {
   onError(): void;
   /** The server reported a parameter, or took over ours. */
   onParameters(): void;
+  /** The server will not take the client's parameters. */
+  onParametersRefused(report: ReceivedReport): void;
   /**
    * ReadyForQuery, its request popped.
+   * @param asked it answers the client's request, not one of ours
    * @returns false to keep it from the client (the session will have another one sent).
    */
-  onReady(status: number): boolean;
-  /** A Parse under the client's name failed or was never run. */
-  onPrepareUndone(note: Note): void;
+  onReady(status: number, asked: boolean): boolean;
+  /** The server never ran this request: it ignored it after an earlier error. */
+  onDropped(note: Note): void;
   /** After a chunk has been worked off. */
   afterReceive(): void;
   onServerLost(reason: Error | null): void;
@@ -61,7 +70,7 @@ function isInspected(type: number): boolean {
 }
 
 export class ServerLink {
-  readonly wire: WireSocket;
+  readonly wire: Wire;
   readonly processId: number;
   readonly secretKey: Buffer;
   readonly parameters: ParameterValues;
@@ -87,12 +96,16 @@ export class ServerLink {
 
   /** After a failed claim or flush: the answers of the requests that came with it are not the client's. */
   #discardAnswers = false;
-  #carry: Buffer | null = null;
+  readonly #inbox = new Inbox(true);
   #streamed = 0;
   #streamedSwallowed = false;
+  /** The session has heard how the flush at the head of the queue ended. */
+  #outcomeTold = false;
+  /** What made us close the connection: bytes that are no PostgreSQL server's, or a mistake of ours. */
+  #fault: Error | null = null;
 
   constructor(
-    wire: WireSocket,
+    wire: Wire,
     login: {
       processId: number;
       secretKey: Buffer;
@@ -105,8 +118,17 @@ export class ServerLink {
     this.secretKey = login.secretKey;
     this.parameters = login.parameters;
     this.statements = login.statements;
-    wire.onBytes = (chunk) => this.#receive(chunk);
-    wire.onClose = (error) => this.#lost(error);
+    wire.onBytes = (received) => {
+      try {
+        const chunk = this.#inbox.take(received);
+        this.receivedBytes += received.length;
+        if (chunk !== null) this.#receive(chunk);
+      } catch (error) {
+        // One connection's fault, the server's or ours, must not take the others down with it.
+        this.#broken(error instanceof Error ? error : new Error(String(error)));
+      }
+    };
+    wire.onClose = (error) => this.#lost(this.#fault ?? error);
   }
 
   /** Idle, answered, and good for another client. */
@@ -115,10 +137,17 @@ export class ServerLink {
       this.status === TransactionStatus.idle &&
       this.queue.size === 0 &&
       this.copyIn === 'no' &&
+      !this.skippingToSync &&
       this.closeReason === null &&
       !this.wire.closed &&
       this.#streamed === 0
     );
+  }
+
+  #broken(error: Error): void {
+    this.#fault = error;
+    this.closeReason ??= error.message;
+    this.wire.destroy();
   }
 
   #lost(error: Error | null): void {
@@ -134,13 +163,7 @@ export class ServerLink {
     else owner.onServerLost(error);
   }
 
-  #receive(received: Buffer): void {
-    this.receivedBytes += received.length;
-    let chunk = received;
-    if (this.#carry !== null) {
-      chunk = Buffer.concat([this.#carry, received]);
-      this.#carry = null;
-    }
+  #receive(chunk: Buffer): void {
     const owner = this.owner;
     const client = owner?.client ?? null;
     const end = chunk.length;
@@ -148,6 +171,7 @@ export class ServerLink {
     /** Start of the bytes that are to be passed on and have not been. */
     let run = 0;
     let corked = false;
+    let needed = 5;
 
     if (this.#streamed > 0) {
       at = Math.min(this.#streamed, end);
@@ -158,21 +182,21 @@ export class ServerLink {
     while (end - at >= 5) {
       const type = chunk[at]!;
       const length = chunk.readInt32BE(at + 1);
-      if (length < 4) {
-        this.wire.destroy();
-        return;
-      }
+      if (length < 4) throw new Error(`the server sent a message of length ${length}`);
       const next = at + 1 + length;
       const swallowed = this.#discardAnswers || this.queue.headAction === Action.Skip || client === null;
       let pass: boolean | Uint8Array = !swallowed;
 
       if (next > end) {
-        // What a query of ours asked for is read whole, rows too: nobody else will see it.
-        if ((isInspected(type) && length <= INSPECT_LIMIT) || this.#isOwn) break;
+        if (this.#isReadWhole(type, length, chunk, at, end)) {
+          needed = next - at;
+          break;
+        }
         // Not looked at, or too large to be: pass on what is here and count the rest.
         if (type === Backend.RowDescription) this.#answered(Kind.Describe);
+        else if (type === Backend.ErrorResponse) pass = this.#error(chunk, at + 5, end, swallowed);
         this.#streamed = next - end;
-        this.#streamedSwallowed = swallowed;
+        this.#streamedSwallowed = pass !== true;
       } else if (type !== Backend.DataRow && type !== Backend.CopyData) {
         pass = this.#message(type, chunk, at, next, swallowed);
       } else if (swallowed) {
@@ -212,7 +236,7 @@ export class ServerLink {
       if (at > run) client.write(run === 0 && at === end ? chunk : chunk.subarray(run, at));
       if (corked) client.uncork();
     }
-    if (at < end) this.#carry = Buffer.from(chunk.subarray(at));
+    if (at < end) this.#inbox.keep(chunk.subarray(at), needed);
     if (owner === null) {
       if (this.closeReason !== null && this.queue.size === 0) this.onUnlinkedClose(this.closeReason);
       return;
@@ -230,6 +254,15 @@ export class ServerLink {
     return kind === 'own' || kind === 'own-part';
   }
 
+  /** Whether a message of which only a part is here has to be waited for. */
+  #isReadWhole(type: number, length: number, chunk: Buffer, at: number, end: number): boolean {
+    // What a query of ours asked for is read whole, rows too: nobody else will see it.
+    if (this.#isOwn) return true;
+    if (length <= INSPECT_LIMIT) return isInspected(type);
+    // A change must not get lost, however large the owner of the database lets it grow.
+    return type === Backend.NoticeResponse && mayBeChange(chunk, at + 5, end);
+  }
+
   #own(type: number, chunk: Buffer, at: number, next: number): void {
     const note = this.queue.headNote;
     if (note?.kind === 'own' || note?.kind === 'own-part') note.query.message(type, chunk, at, next);
@@ -245,6 +278,8 @@ export class ServerLink {
    */
   #message(type: number, chunk: Buffer, at: number, next: number, swallowed: boolean): boolean | Uint8Array {
     if (swallowed) this.#own(type, chunk, at, next);
+    if (this.owner === null && this.queue.size === 0 && !this.#isUnasked(type))
+      throw new Error(`an idle server sent a message of type ${String.fromCharCode(type)}`);
     switch (type) {
       case Backend.ReadyForQuery:
         return this.#ready(chunk[at + 5]!);
@@ -278,9 +313,8 @@ export class ServerLink {
       case Backend.FunctionCallResponse:
         return this.#functionResult(chunk, at + 5, swallowed);
       case Backend.CopyInResponse:
-      case 0x57: // CopyBothResponse
-        this.copyIn = 'open';
-        this.queue.dropSyncsOfCopy();
+      case Backend.CopyBothResponse:
+        this.copyIn = this.queue.dropSyncsOfCopy() ? 'ending' : 'open';
         return !swallowed;
       case Backend.NotificationResponse:
         return this.owner !== null;
@@ -289,48 +323,67 @@ export class ServerLink {
     }
   }
 
+  /** What a server says without being asked: notices, parameters, notifications, and why it goes away. */
+  #isUnasked(type: number): boolean {
+    switch (type) {
+      case Backend.NoticeResponse:
+      case Backend.ParameterStatus:
+      case Backend.NotificationResponse:
+      case Backend.ErrorResponse:
+        return true;
+      default:
+        return false;
+    }
+  }
+
   #ready(status: number): boolean {
     this.copyIn = 'no';
-    if (this.skippingToSync) {
-      this.skippingToSync = false;
+    const answersError = this.skippingToSync;
+    if (answersError) {
       this.#dropToSync();
+      this.skippingToSync = false;
     }
     const action = this.queue.headAction;
     const note = this.queue.headNote;
+    // A Sync sent into a COPY that the server had already given up is not in the queue, but it ends the error.
     if (action !== undefined) this.queue.pop();
+    else if (!answersError) throw new Error('the server is ready though nothing was asked of it');
     this.status = status;
     if (note?.kind === 'own') note.query.ready();
     else if (note?.kind === 'parameters') this.owner?.onParameters();
-    const toClient = action === Action.Forward || (note?.kind === 'flush' && note.trigger === 'late');
+    else if (note?.kind === 'flush') this.#tellOutcome(note, '[]');
+    const toClient =
+      action === undefined ||
+      action === Action.Forward ||
+      (note?.kind === 'flush' && note.trigger === 'late');
     if (toClient) this.#discardAnswers = false;
     if (this.owner === null) return false;
-    const shown = this.owner.onReady(status);
+    const shown = this.owner.onReady(status, action !== Action.Skip);
     return toClient && shown;
   }
 
-  /** The server ignored everything up to Sync: undo what those requests would have done. */
-  #dropToSync(): void {
-    while (this.queue.size > 0 && this.queue.headKind !== Kind.Sync) this.#undoHead();
+  /** Its session may be waiting for it: whatever the server answered, the flush has worked unless it failed. */
+  #tellOutcome(note: Note, report: string): void {
+    if (!this.#outcomeTold) this.owner?.onFlushed(note, report);
+    this.#outcomeTold = false;
   }
 
-  #undoHead(): void {
-    const note = this.queue.headNote;
-    this.queue.pop();
-    if (note === null) return;
-    if (note.kind === 'prepare') {
-      this.statements.delete(note.statement);
-      this.owner?.onPrepareUndone(note);
-    } else if (note.kind === 'evict') {
-      this.statements.restore(note.statement);
-    } else if (note.kind === 'own') {
-      note.query.lost(new Error('the server discarded the query after an earlier error'));
-    }
+  /** The server ignores everything up to Sync: undo what those requests would have done. */
+  #dropToSync(): void {
+    this.queue.dropToSync((note) => {
+      if (note.kind === 'prepare') this.statements.delete(note.statement);
+      else if (note.kind === 'evict') this.statements.restore(note.statement);
+      else if (note.kind === 'own')
+        note.query.lost(new Error('the server discarded the query after an earlier error'));
+      this.owner?.onDropped(note);
+    });
   }
 
   #complete(chunk: Buffer, from: number, next: number): void {
     const first = chunk[from]!;
     // C(OMMIT), R(OLLBACK), P(REPARE TRANSACTION), D(ISCARD ALL, DEALLOCATE ALL): everything else is not for us.
     if (first !== 0x43 && first !== 0x52 && first !== 0x50 && first !== 0x44) return;
+    if (next - from > LONGEST_TAG) return;
     const tag = chunk.toString('latin1', from, next - 1);
     switch (tag) {
       case 'DISCARD ALL':
@@ -350,7 +403,6 @@ export class ServerLink {
 
   #error(chunk: Buffer, from: number, next: number, swallowed: boolean): boolean | Uint8Array {
     const kind = this.queue.headKind;
-    const action = this.queue.headAction;
     const note = this.queue.headNote;
     if (this.copyIn === 'open' || this.copyIn === 'ending') this.copyIn = 'no';
     this.owner?.onError();
@@ -359,32 +411,40 @@ export class ServerLink {
       this.closeReason ??= readReport(chunk.subarray(from, next)).message;
       return this.owner !== null;
     }
-    if (kind !== Kind.Query && kind !== Kind.FunctionCall) this.skippingToSync = kind !== Kind.Sync;
+    if (kind !== Kind.Query && kind !== Kind.FunctionCall && kind !== Kind.Sync) {
+      this.skippingToSync = true;
+      // Now, so that everything is as it was before the client hears of the error and prepares it anew.
+      this.#dropToSync();
+    }
     if (note !== null && (note.kind === 'claim' || note.kind === 'flush')) {
+      this.#outcomeTold = note.kind === 'flush';
+      const shown = this.owner?.onRefreshError(note, readReport(chunk.subarray(from, next))) ?? null;
       if (this.#discardAnswers || this.owner === null) return false;
-      const shown = this.owner.onRefreshError(note, readReport(chunk.subarray(from, next)));
       // The request that came in the same packet fails for this reason: its own answers would only repeat it.
       this.#discardAnswers = note.kind === 'claim' || note.trigger === 'commit' || note.trigger === 'read';
       return shown ?? false;
     }
-    if (note?.kind === 'prepare' || note?.kind === 'duplicate') {
-      // Head of an extended batch: drop it now, so that the map is right before the client hears of it.
-      const fields = note.kind === 'duplicate' ? readReport(chunk.subarray(from, next)) : null;
-      this.#undoHead();
-      if (fields !== null && note.kind === 'duplicate') {
+    switch (note?.kind) {
+      case 'duplicate': {
+        const report = readReport(chunk.subarray(from, next));
+        // Under the client's name, not the pool's.
+        if (swallowed || report.code !== DUPLICATE_STATEMENT) return !swallowed;
         return errorResponseFromFields(
-          new Map(fields.fields).set('M', `prepared statement "${note.name}" already exists`),
+          new Map(report.fields).set('M', `prepared statement "${note.name}" already exists`),
         );
       }
-      // An injected Parse that fails is the answer to the Bind it was injected for.
-      return this.owner !== null && !this.#discardAnswers;
+      case 'prepare':
+      case 'unnamed':
+        // An injected Parse that fails is the answer to the Bind it was injected for.
+        return this.owner !== null && !this.#discardAnswers;
+      case 'parameters':
+        // The client's next answers would come from a session that is not set up as it asked.
+        this.closeReason ??= 'invalid server parameter';
+        this.owner?.onParametersRefused(readReport(chunk.subarray(from, next)));
+        return false;
+      default:
+        return !swallowed;
     }
-    if (action === Action.Skip && note?.kind !== 'own' && note?.kind !== 'own-part') {
-      // A parameter sync that fails leaves the server in an unknown state.
-      this.closeReason ??= 'invalid server parameter';
-      return this.owner !== null;
-    }
-    return !swallowed;
   }
 
   #notice(chunk: Buffer, from: number, next: number, swallowed: boolean): boolean {
@@ -411,9 +471,10 @@ export class ServerLink {
 
   #functionResult(chunk: Buffer, from: number, swallowed: boolean): boolean {
     const note = this.queue.headNote;
-    if (note?.kind === 'flush' && this.owner !== null) {
+    if (note?.kind === 'flush') {
       const length = chunk.readInt32BE(from);
-      this.owner.onFlushed(note, length < 0 ? '[]' : chunk.toString('utf8', from + 4, from + 4 + length));
+      this.#tellOutcome(note, length < 0 ? '[]' : chunk.toString('utf8', from + 4, from + 4 + length));
+      this.#outcomeTold = true;
     }
     return !swallowed;
   }
@@ -441,4 +502,15 @@ function changeIn(chunk: Buffer, from: number, next: number): string | null {
     at = end + 1;
   }
   return isChange ? (message ?? '') : null;
+}
+
+/** Whether a notice of which this is the beginning may be a change: its SQLSTATE says so, or is not here yet. */
+function mayBeChange(chunk: Buffer, from: number, end: number): boolean {
+  for (let at = from; at < end && chunk[at] !== 0x4d; ) {
+    const fieldEnd = chunk.indexOf(0, at + 1);
+    if (fieldEnd < 0 || fieldEnd >= end) return end - from < 256;
+    if (chunk[at] === 0x43) return chunk.toString('latin1', at + 1, fieldEnd) === CHANGE_SQLSTATE;
+    at = fieldEnd + 1;
+  }
+  return end - from < 256;
 }

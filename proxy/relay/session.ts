@@ -13,19 +13,20 @@
 import type { Logger } from 'pino';
 import { SqlState } from '../../src/errors/errors.ts';
 import type { ParameterValues } from '../server/parameters.ts';
+import { classify, StatementClass } from '../statements/classify.ts';
 import type { StatementStore } from '../statements/store.ts';
 import { Frontend, TransactionStatus } from '../wire/codes.ts';
 import { errorResponse, errorResponseFromFields, type ReceivedReport } from '../wire/messages/report.ts';
-import { flush as flushRequest, query } from '../wire/messages/requests.ts';
+import { flush as flushRequest, query, sync } from '../wire/messages/requests.ts';
 import { readyForQuery } from '../wire/messages/session.ts';
-import type { WireSocket } from '../wire/socket.ts';
 import { encodeError, encodeResult } from './answers.ts';
-import { classify, StatementClass } from './classify.ts';
 import { ClientStatements } from './client-statements.ts';
 import { prepare, type StatementFacts } from './decide.ts';
+import { ExtendedBatch } from './extended-batch.ts';
+import { Inbox } from './inbox.ts';
 import { Outbox } from './outbox.ts';
 import { readOwnBatch } from './own-batch.ts';
-import type { ServerSource, SessionRefresh, TviewDdl } from './ports.ts';
+import type { ServerSource, SessionRefresh, TviewDdl, Wire } from './ports.ts';
 import { Action, type FlushTrigger, Kind, type Note } from './requests.ts';
 import { HIGH_WATER_BYTES, type LinkOwner, type ServerLink, type Tag } from './server-link.ts';
 import { BoundFacts, QueryFacts } from './statement-facts.ts';
@@ -34,7 +35,15 @@ import { BoundFacts, QueryFacts } from './statement-facts.ts';
 const QUERY_BUFFER_BYTES = 1_048_576;
 /** Parse messages and the head of Bind are assembled up to this size. */
 const PARSE_BUFFER_BYTES = 64 * 1_048_576;
+/** PostgreSQL's limit for messages that hold no more than a name. */
+const SMALL_MESSAGE_BYTES = 10_000;
 const MAX_MESSAGE_BYTES = 0x3fffffff;
+/** What a held session reads ahead: as long as it reads, it notices that its client has gone. */
+const HELD_BYTES = 262_144;
+/** How long a client may take to close its side after we have closed ours. */
+const LINGER_MS = 5_000;
+
+const CLAIM: Note = { kind: 'claim' };
 
 type Hold =
   /** Waiting for a server. */
@@ -47,7 +56,7 @@ type Hold =
   | 'own';
 
 export interface SessionDeps {
-  readonly client: WireSocket;
+  readonly client: Wire;
   readonly source: ServerSource;
   readonly store: StatementStore;
   /** Client names are mapped to server-side names (transaction mode with max_prepared_statements > 0). */
@@ -60,7 +69,7 @@ export interface SessionDeps {
 }
 
 export class Session implements LinkOwner {
-  readonly client: WireSocket;
+  readonly client: Wire;
   readonly parameters: ParameterValues;
   readonly #deps: SessionDeps;
   readonly #source: ServerSource;
@@ -68,32 +77,31 @@ export class Session implements LinkOwner {
   link: ServerLink | null = null;
   #closed = false;
   #closeWhenIdle = false;
+  /** The session will be closed when the chunk at hand is worked off. */
+  #closing = false;
 
-  #carry: Buffer | null = null;
+  readonly #inbox = new Inbox(false);
   #streamed = 0;
   #streamedDropped = false;
-  #held: Buffer | null = null;
   #hold: Hold | null = null;
   /** A flush of ours failed: the client's messages up to Sync are not sent. */
   #discardToSync = false;
-  /** A flush before COMMIT is on its way in an extended batch; what may follow it without knowing the outcome. */
-  #commitBatch: 'none' | 'execute' | 'sync' | 'nothing' = 'none';
-  /** What was last forwarded in extended protocol has no Sync or Flush behind it. */
-  #unsynced = false;
-  /**
-   * A ReadyForQuery came in the middle of a batch: "in transaction" may mean the batch's implicit block, which Sync
-   * commits without any COMMIT to flush before. Nothing is claimed until Sync.
-   */
-  #implicitBlock = false;
+  /** Flushes before COMMIT and the like whose outcome is not known. */
+  #settlements = 0;
   #failedOrRolledBack = false;
   /** The held Query is dropped and answered by us: its settlement failed. */
   #dropHeldQuery = false;
+  /** Prepared statements may be gone when what runs now is answered: nobody can say before what a name means. */
+  #forgets = false;
 
+  readonly #batch = new ExtendedBatch();
   readonly #statements: ClientStatements;
   readonly #outbox = new Outbox();
 
   #queryStartedAt = 0;
   #linkedAt = 0;
+  /** Reads on unless one of three is full: what is held, the server's socket, the client's. */
+  readonly #resumeReading: () => void;
 
   constructor(deps: SessionDeps) {
     this.#deps = deps;
@@ -104,7 +112,16 @@ export class Session implements LinkOwner {
     this.#statements = new ClientStatements(deps.store, deps.renamesStatements, deps.refresh !== null);
     this.client.onBytes = (chunk) => this.#receive(chunk);
     this.client.onClose = () => this.#clientGone();
-    this.client.onDrain = () => this.link?.wire.resume();
+    this.client.onDrain = () => {
+      this.link?.wire.resume();
+      this.#resumeReading();
+    };
+    this.#resumeReading = () => {
+      if (this.#hold !== null && this.#inbox.bytes > HELD_BYTES) return;
+      if (this.client.pendingBytes > HIGH_WATER_BYTES) return;
+      if (this.link !== null && this.link.wire.pendingBytes > HIGH_WATER_BYTES) return;
+      this.client.resume();
+    };
   }
 
   get isWaiting(): boolean {
@@ -125,20 +142,27 @@ export class Session implements LinkOwner {
   #receive(received: Buffer): void {
     if (this.#closed) return;
     this.#source.stats.receivedBytes += received.length;
-    if (this.#held !== null) {
-      this.#held = Buffer.concat([this.#held, received]);
+    if (this.#hold !== null) {
+      this.#inbox.add(received);
+      if (this.#inbox.bytes > HELD_BYTES) this.client.pause();
       return;
     }
-    if (this.#carry !== null) {
-      const chunk = Buffer.concat([this.#carry, received]);
-      this.#carry = null;
-      this.#process(chunk);
-    } else {
-      this.#process(received);
-    }
+    const chunk = this.#inbox.take(received);
+    if (chunk !== null) this.#process(chunk);
   }
 
   #process(chunk: Buffer): void {
+    try {
+      this.#work(chunk);
+    } catch (error) {
+      // A mistake of ours costs this session and no other.
+      this.#deps.log.error({ err: error }, 'a session failed');
+      if (this.link !== null) this.link.closeReason ??= 'internal error';
+      this.close(SqlState.internalError, 'internal error of the proxy');
+    }
+  }
+
+  #work(chunk: Buffer): void {
     const end = chunk.length;
     let at = 0;
     if (this.#streamed > 0) {
@@ -146,6 +170,7 @@ export class Session implements LinkOwner {
       this.#streamed -= at;
     }
     this.#outbox.begin(this.#streamedDropped ? at : 0);
+    let needed = 5;
     while (end - at >= 5) {
       const type = chunk[at]!;
       const length = chunk.readUInt32BE(at + 1);
@@ -154,7 +179,10 @@ export class Session implements LinkOwner {
         return;
       }
       const next = at + 1 + length;
-      if (next > end && !this.#canStart(type, chunk, at, end, length)) break;
+      if (next > end && !this.#canStart(type, chunk, at, end, length)) {
+        needed = neededOf(type, next - at, end - at);
+        break;
+      }
 
       const dropped = this.#discards(type);
       if (!dropped) {
@@ -176,11 +204,12 @@ export class Session implements LinkOwner {
       at = next;
     }
     this.#send(chunk, at);
-    if (at < end) this.#carry = at === 0 ? chunk : Buffer.from(chunk.subarray(at));
     if (this.#closed) return;
-    // Everything may have been answered by us alone (Close of a statement, say).
+    if (at < end) this.#inbox.keep(chunk.subarray(at), needed);
+    // Answered by us alone, as a Close of a statement is: a client that reads none of it must not fill our memory.
+    if (this.client.pendingBytes > HIGH_WATER_BYTES) this.client.pause();
     const link = this.link;
-    if (link !== null && link.queue.size === 0 && !this.#unsynced) this.afterReceive();
+    if (link !== null && link.queue.size === 0 && !this.#batch.unsynced) this.afterReceive();
   }
 
   /** Whether an incomplete message can be worked on with what is here of it. */
@@ -196,8 +225,8 @@ export class Session implements LinkOwner {
         return portalEnd >= 0 && portalEnd < end && chunk.indexOf(0, portalEnd + 1) >= 0;
       }
       default:
-        if (length > PARSE_BUFFER_BYTES)
-          this.#violation(`message of type ${type} with ${length} bytes is too large`);
+        if (length > (isLarge(type) ? PARSE_BUFFER_BYTES : SMALL_MESSAGE_BYTES))
+          this.#violation(`invalid message length ${length}`);
         return false;
     }
   }
@@ -209,8 +238,11 @@ export class Session implements LinkOwner {
       this.#discardToSync = false;
       return false;
     }
+    const { link } = this;
+    // The server would ignore them. The queue holds what is answered, and the names what was really prepared.
+    if (link?.skippingToSync && link.queue.syncs === 0)
+      return type !== Frontend.Sync && type !== Frontend.Terminate;
     if (type === Frontend.CopyData || type === Frontend.CopyDone || type === Frontend.CopyFail) {
-      const link = this.link;
       return link === null || (link.copyIn === 'no' && link.queue.running === 0);
     }
     return false;
@@ -231,9 +263,7 @@ export class Session implements LinkOwner {
     this.link = link;
     link.owner = this;
     this.#linkedAt = performance.now();
-    link.wire.onDrain = () => {
-      if (this.#hold === null) this.client.resume();
-    };
+    link.wire.onDrain = this.#resumeReading;
     const sync = this.parameters.difference(link.parameters);
     if (sync !== null) {
       link.queue.push(Kind.Query, Action.Skip, { kind: 'parameters' });
@@ -258,18 +288,17 @@ export class Session implements LinkOwner {
 
   #holdFrom(chunk: Buffer, at: number, reason: Hold): void {
     this.#send(chunk, at);
-    this.#held = Buffer.from(chunk.subarray(at));
     this.#hold = reason;
-    this.client.pause();
+    this.#inbox.keep(chunk.subarray(at), 0);
+    if (this.#inbox.bytes > HELD_BYTES) this.client.pause();
   }
 
   #resumeFrom(reason: Hold): void {
     if (this.#hold !== reason) return;
-    const held = this.#held;
-    this.#held = null;
+    const held = this.#inbox.takeAll();
     this.#hold = null;
-    this.client.resume();
-    if (held !== null && !this.#closed) this.#process(held);
+    this.#resumeReading();
+    if (!this.#closed) this.#process(held);
   }
 
   #send(chunk: Buffer, to: number): void {
@@ -281,9 +310,16 @@ export class Session implements LinkOwner {
 
   /** @returns false when the chunk's rest is held or the session has ended */
   #message(link: ServerLink, type: number, chunk: Buffer, at: number, next: number, end: number): boolean {
-    if (this.#commitBatch !== 'none' && !this.#mayFollowCommitFlush(type)) {
+    if (this.#batch.settlement !== 'none' && !this.#mayFollowSettlement(type)) {
       this.#holdFrom(chunk, at, 'flush');
       return false;
+    }
+    if (this.#forgets) {
+      if (link.queue.running > 0 && link.copyIn !== 'open') {
+        this.#waitForReplies(chunk, at);
+        return false;
+      }
+      this.#forgets = false;
     }
     switch (type) {
       case Frontend.Query:
@@ -296,9 +332,7 @@ export class Session implements LinkOwner {
         this.#statements.describe(link, this.#outbox, chunk, at, next);
         break;
       case Frontend.Execute:
-        this.#started(link);
-        link.queue.push(Kind.Execute, Action.Forward, null);
-        break;
+        return this.#execute(link, chunk, at);
       case Frontend.Close:
         this.#statements.close(link, this.#outbox, chunk, at, next);
         break;
@@ -306,15 +340,14 @@ export class Session implements LinkOwner {
         // In copy-in mode the server reads and ignores it.
         if (link.copyIn === 'open') return true;
         link.queue.push(Kind.Sync, Action.Forward, null);
-        this.#unsynced = false;
-        this.#implicitBlock = false;
+        this.#batch.synced();
         return true;
       case Frontend.Flush:
         return true;
       case Frontend.FunctionCall:
         this.#started(link);
         link.queue.push(Kind.FunctionCall, Action.Forward, null);
-        this.#answersInBatch();
+        this.#batch.answeredInside();
         return true;
       case Frontend.CopyData:
         return true;
@@ -327,15 +360,8 @@ export class Session implements LinkOwner {
         this.#violation(`invalid frontend message type ${type}`);
         return false;
     }
-    this.#unsynced = true;
+    this.#batch.unsynced = true;
     return true;
-  }
-
-  /** A request that ReadyForQuery answers ends a batch that had no Sync, though perhaps not its transaction. */
-  #answersInBatch(): void {
-    if (!this.#unsynced) return;
-    this.#unsynced = false;
-    this.#implicitBlock = true;
   }
 
   #started(link: ServerLink): void {
@@ -353,14 +379,20 @@ export class Session implements LinkOwner {
         return this.#runOwnQuery(link, this.#deps.ddl, text, chunk, at, next);
       statementClass = StatementClass.Read;
     }
-    if (this.#refresh !== null && link.status === TransactionStatus.inTransaction) {
+    if (this.#refresh !== null && this.#isInBlock(link)) {
       const facts = new QueryFacts(this.#refresh, statementClass, chunk, from, to);
-      if (!this.#prepare(link, this.#refresh, facts, false, chunk, at)) return false;
+      if (!this.#prepare(link, this.#refresh, facts, 'query', chunk, at)) return false;
     }
     this.#started(link);
     link.queue.push(Kind.Query, Action.Forward, null);
-    this.#answersInBatch();
+    this.#batch.answeredInside();
+    if (statementClass === StatementClass.Forget) this.#forgets = true;
     return true;
+  }
+
+  /** Outside a block nothing is owed: nothing has to be asked about the statement. */
+  #isInBlock(link: ServerLink): boolean {
+    return this.#batch.status(link.status) !== TransactionStatus.idle;
   }
 
   /**
@@ -371,34 +403,37 @@ export class Session implements LinkOwner {
     link: ServerLink,
     refresh: SessionRefresh,
     statement: StatementFacts,
-    extended: boolean,
+    by: 'query' | 'bind' | 'execute',
     chunk: Buffer,
     at: number,
   ): boolean {
     const situation = {
-      status: link.status,
-      deaf: link.skippingToSync || link.copyIn !== 'no',
+      status: this.#batch.status(link.status),
+      deaf: link.skippingToSync || link.copyIn === 'open',
       running: link.queue.running,
       claimed: refresh.claimed,
       pending: refresh.hasPending,
+      flushed: !refresh.isEmpty,
     };
     switch (prepare(situation, statement)) {
       case 'nothing':
         return true;
       case 'claim':
-        if (this.#implicitBlock) return true;
-        this.#inject(link, { kind: 'claim' }, refresh.claimMessage(), chunk, at);
+        if (this.#batch.implicitBlock) return true;
+        this.#inject(link, CLAIM, refresh.claimMessage(), chunk, at);
         return true;
       case 'flush':
         this.#inject(link, flushNote('read'), refresh.flushMessage(false), chunk, at);
         return true;
       case 'settle':
+        this.#settlements += 1;
         this.#inject(link, flushNote('commit'), refresh.flushMessage(true), chunk, at);
-        if (extended) this.#commitBatch = 'execute';
+        if (by !== 'query') this.#batch.settlement = by === 'bind' ? 'execute' : 'sync';
         return true;
       case 'settle-first':
+        this.#settlements += 1;
         this.#inject(link, flushNote('opaque'), refresh.flushMessage(true), chunk, at);
-        this.#dropHeldQuery = !extended;
+        this.#dropHeldQuery = by === 'query';
         this.#holdFrom(chunk, at, 'flush');
         return false;
       case 'wait':
@@ -410,7 +445,7 @@ export class Session implements LinkOwner {
   /** Changes of statements still running have to be in before the message at `at` goes out. */
   #waitForReplies(chunk: Buffer, at: number): void {
     // Without Sync or Flush the server would sit on its answers.
-    if (this.#unsynced) this.#outbox.insert(flushRequest, chunk, at);
+    if (this.#batch.unsynced) this.#outbox.insert(flushRequest, chunk, at);
     this.#holdFrom(chunk, at, 'replies');
   }
 
@@ -420,19 +455,12 @@ export class Session implements LinkOwner {
     link.queue.push(Kind.FunctionCall, Action.Skip, note);
   }
 
-  #mayFollowCommitFlush(type: number): boolean {
-    switch (this.#commitBatch) {
-      case 'execute':
-        if (type === Frontend.Execute) this.#commitBatch = 'sync';
-        else if (type === Frontend.Sync) this.#commitBatch = 'nothing';
-        return type !== Frontend.Query && type !== Frontend.FunctionCall;
-      case 'sync':
-        if (type !== Frontend.Sync) return type === Frontend.Flush;
-        this.#commitBatch = 'nothing';
-        return true;
-      default:
-        return false;
-    }
+  #mayFollowSettlement(type: number): boolean {
+    return this.#batch.mayFollowSettlement(
+      type === Frontend.Execute,
+      type === Frontend.Sync,
+      type === Frontend.Flush || (type === Frontend.Describe && this.#batch.settlement === 'execute'),
+    );
   }
 
   #parse(link: ServerLink, chunk: Buffer, at: number, next: number): boolean {
@@ -447,8 +475,13 @@ export class Session implements LinkOwner {
         return this.#runOwnBatch(link, ddl, text, name, chunk, at);
       }
     }
+    // The Parse that took the name may fail yet: PostgreSQL would then take this one.
+    if (link.queue.size > 0 && this.#statements.isTaken(chunk, at + 5, nameEnd)) {
+      this.#waitForReplies(chunk, at);
+      return false;
+    }
     this.#statements.parse(link, this.#outbox, chunk, at, nameEnd, textEnd, next);
-    this.#unsynced = true;
+    this.#batch.unsynced = true;
     return true;
   }
 
@@ -462,12 +495,31 @@ export class Session implements LinkOwner {
       const ddl = this.#deps.ddl;
       if (ddl?.recognises(prepared.text)) return this.#runOwnBatch(link, ddl, prepared.text, null, chunk, at);
     }
-    if (refresh !== null && link.status === TransactionStatus.inTransaction) {
+    if (refresh !== null && this.#isInBlock(link)) {
       const facts = new BoundFacts(refresh, prepared);
-      if (!this.#prepare(link, refresh, facts, true, chunk, at)) return false;
+      if (!this.#prepare(link, refresh, facts, 'bind', chunk, at)) return false;
     }
+    this.#batch.bound(chunk, at + 5, portalEnd, prepared);
     this.#statements.bind(link, this.#outbox, chunk, at, portalEnd + 1, nameEnd, next);
-    this.#unsynced = true;
+    this.#batch.unsynced = true;
+    return true;
+  }
+
+  #execute(link: ServerLink, chunk: Buffer, at: number): boolean {
+    const steering = this.#batch.steeringAt(chunk, at);
+    if (steering !== undefined) {
+      const refresh = this.#refresh;
+      if (refresh !== null && this.#isInBlock(link)) {
+        // What was owed when it was bound was settled then; since then there may be more.
+        const facts = new BoundFacts(refresh, steering);
+        if (!this.#prepare(link, refresh, facts, 'execute', chunk, at)) return false;
+      }
+      this.#batch.executed(steering.class, link.status);
+      if (steering.class === StatementClass.Forget) this.#forgets = true;
+    }
+    this.#started(link);
+    link.queue.push(Kind.Execute, Action.Forward, null);
+    this.#batch.unsynced = true;
     return true;
   }
 
@@ -481,7 +533,7 @@ export class Session implements LinkOwner {
     at: number,
     next: number,
   ): boolean {
-    if (link.queue.running > 0) {
+    if (link.queue.size > 0) {
       this.#waitForReplies(chunk, at);
       return false;
     }
@@ -507,7 +559,7 @@ export class Session implements LinkOwner {
     chunk: Buffer,
     at: number,
   ): boolean {
-    if (link.queue.running > 0) {
+    if (link.queue.size > 0) {
       this.#waitForReplies(chunk, at);
       return false;
     }
@@ -515,8 +567,14 @@ export class Session implements LinkOwner {
     if (batch === null) {
       // The rest of the batch has not arrived: look again when it has.
       this.#send(chunk, at);
-      this.#carry = Buffer.from(chunk.subarray(at));
+      this.#inbox.keep(chunk.subarray(at), chunk.length - at + 1);
       return false;
+    }
+    if (this.#batch.unsynced) {
+      // The batch began with statements that are not ours: its Sync is not for us alone.
+      this.#outbox.insert(sync, chunk, at);
+      link.queue.push(Kind.Sync, Action.Skip, null);
+      this.#batch.synced();
     }
     if (name !== null) this.#statements.rememberOwn(name, text);
     this.#outbox.cut(chunk, at, batch.end);
@@ -578,22 +636,45 @@ export class Session implements LinkOwner {
   onRefreshError(note: Note, report: ReceivedReport): Uint8Array | null {
     const shown = this.#refresh?.onFlushFailed(note, report) ?? report.fields;
     if (note.kind === 'flush' && note.trigger === 'late') return null;
-    if (note.kind === 'flush') this.#settled(note, false);
+    this.#settled(note, false);
     return errorResponseFromFields(shown);
   }
 
   /** The outcome of a flush is known. What was held for it goes on in afterReceive. */
   #settled(note: Note, worked: boolean): void {
-    if (note.kind !== 'flush') return;
-    if (note.trigger === 'commit' && this.#commitBatch !== 'none') {
+    if (note.kind !== 'flush' || (note.trigger !== 'commit' && note.trigger !== 'opaque')) return;
+    this.#settlements -= 1;
+    if (note.trigger === 'commit' && this.#batch.settlement !== 'none') {
       // The server goes on after a failed FunctionCall; the client expects everything up to Sync to be skipped.
-      if (!worked && this.#commitBatch !== 'nothing') this.#discardToSync = true;
-      this.#commitBatch = 'none';
+      if (!worked && this.#batch.settlement !== 'nothing') this.#discardToSync = true;
+      this.#batch.settlement = 'none';
     }
     if (note.trigger === 'opaque') {
       if (worked) this.#dropHeldQuery = false;
       else if (!this.#dropHeldQuery) this.#discardToSync = true;
     }
+  }
+
+  /**
+   * The server ignores it, with everything up to Sync. A flush among it leaves nothing unsaid: the transaction has
+   * failed, its changes count as flushed, and a ROLLBACK TO that brings it back makes them pending again.
+   */
+  onDropped(note: Note): void {
+    this.#statements.undo(note);
+    if (note.kind !== 'flush' || (note.trigger !== 'commit' && note.trigger !== 'opaque')) return;
+    this.#settlements -= 1;
+    this.#batch.settlement = 'none';
+    this.#dropHeldQuery = false;
+  }
+
+  onParametersRefused(report: ReceivedReport): void {
+    this.#closeSoon(report.code, report.message, report.detail);
+  }
+
+  /** When the chunk of the server's that is being worked on has been. */
+  #closeSoon(code: string, message: string, detail?: string): void {
+    this.#closing = true;
+    queueMicrotask(() => this.close(code, message, detail));
   }
 
   onParameters(): void {
@@ -605,19 +686,17 @@ export class Session implements LinkOwner {
       this.#refresh.onEncodingChanged();
   }
 
-  onPrepareUndone(note: Note): void {
-    this.#statements.undo(note);
-  }
-
-  onReady(status: number): boolean {
+  onReady(status: number, asked: boolean): boolean {
     const link = this.link!;
     const refresh = this.#refresh;
     const failed = this.#failedOrRolledBack;
     this.#failedOrRolledBack = false;
-    if (status === TransactionStatus.idle && link.queue.size === 0) this.#implicitBlock = false;
+    if (asked && link.queue.running === 0) this.#batch.settled();
+    if (status === TransactionStatus.idle && link.queue.size === 0) this.#batch.over();
+    if (this.#closing) return false;
     if (this.#source.mode === 'statement' && status !== TransactionStatus.idle) {
       link.closeReason = 'transaction blocks not allowed in statement pooling mode';
-      queueMicrotask(() => this.close(SqlState.protocolViolation, link.closeReason!));
+      this.#closeSoon(SqlState.protocolViolation, link.closeReason);
       return false;
     }
     if (link.queue.running === 0 && this.#queryStartedAt !== 0) {
@@ -645,13 +724,11 @@ export class Session implements LinkOwner {
   afterReceive(): void {
     const link = this.link;
     if (link === null || this.#closed) return;
-    if (this.#hold === 'replies' && (link.queue.running === 0 || link.skippingToSync))
-      this.#resumeFrom('replies');
-    else if (
-      this.#hold === 'flush' &&
-      link.queue.headNote?.kind !== 'flush' &&
-      this.#commitBatch === 'none'
-    ) {
+    if (this.#hold === 'replies') {
+      if (link.queue.running === 0 || link.skippingToSync || link.copyIn === 'open')
+        this.#resumeFrom('replies');
+    } else if (this.#hold === 'flush' && this.#settlements === 0 && link.queue.headNote?.kind !== 'flush') {
+      // While a flush is at the head its error is here and not yet its ReadyForQuery.
       this.#afterFlushOutcome(link);
     }
     this.#maybeRelease();
@@ -664,8 +741,11 @@ export class Session implements LinkOwner {
     }
     // The settlement of an opaque Query failed: the client has the error; the Query itself is not sent.
     this.#dropHeldQuery = false;
-    const held = this.#held!;
-    this.#held = held.subarray(Math.min(held.length, 1 + held.readUInt32BE(1)));
+    const held = this.#inbox.takeAll();
+    const length = 1 + held.readUInt32BE(1);
+    this.#inbox.keep(held.subarray(Math.min(length, held.length)), 0);
+    this.#streamed = Math.max(0, length - held.length);
+    this.#streamedDropped = true;
     this.client.write(readyForQuery(link.status));
     this.#resumeFrom('flush');
   }
@@ -673,7 +753,7 @@ export class Session implements LinkOwner {
   #maybeRelease(): void {
     const link = this.link;
     if (link === null) return;
-    if (this.#closeWhenIdle && this.#isBetweenTransactions(link) && this.#hold === null) {
+    if (this.#closeWhenIdle && this.#isBetweenTransactions(link)) {
       this.#closeForShutdown();
       return;
     }
@@ -681,7 +761,7 @@ export class Session implements LinkOwner {
     if (link.queue.size > 0 || link.status !== TransactionStatus.idle || this.#hold !== null) return;
     // Answered because of a Flush: the server is inside the batch, perhaps in its implicit transaction, whatever the
     // last ReadyForQuery said. Another client's Sync would commit what this one has not.
-    if (this.#unsynced) return;
+    if (this.#batch.unsynced) return;
     if (!link.isReusable || this.#streamed > 0) {
       if (link.closeReason === null || link.queue.size > 0) return;
     }
@@ -689,7 +769,7 @@ export class Session implements LinkOwner {
   }
 
   #isBetweenTransactions(link: ServerLink): boolean {
-    return link.isReusable && !this.#unsynced;
+    return link.isReusable && !this.#batch.unsynced && this.#hold === null;
   }
 
   #detach(link: ServerLink): void {
@@ -704,6 +784,9 @@ export class Session implements LinkOwner {
     this.link = null;
     link.owner = null;
     link.wire.resume();
+    this.#statements.leaveServer();
+    // Data of a COPY that failed may still be on its way to the server: nothing will tell when it has gone.
+    this.#resumeReading();
     const stats = this.#source.stats;
     stats.transactions += 1;
     stats.observeTransaction((performance.now() - this.#linkedAt) / 1000);
@@ -715,6 +798,7 @@ export class Session implements LinkOwner {
     this.link = null;
     link.owner = null;
     this.#source.release(link, this);
+    if (error !== null) this.#deps.log.warn({ err: error }, 'a server connection was lost');
     this.close(SqlState.connectionFailure, 'server closed the connection unexpectedly', error?.message);
   }
 
@@ -722,8 +806,8 @@ export class Session implements LinkOwner {
 
   #terminate(chunk: Buffer, at: number): void {
     this.#send(chunk, at);
-    this.#end('client close request');
     this.client.end();
+    this.#end('client close request');
   }
 
   #clientGone(): void {
@@ -759,9 +843,14 @@ export class Session implements LinkOwner {
     if (this.#hold === 'server') this.#source.leave(this);
     const link = this.link;
     this.#refresh?.clear();
+    // An unread end of the client's would keep the socket for ever.
+    this.client.resume();
+    if (!this.client.closed) setTimeout(() => this.client.destroy(), LINGER_MS).unref();
     if (link !== null) {
       this.link = null;
       link.owner = null;
+      // Of a server nobody reads from the pool would wait for answers in vain.
+      link.wire.resume();
       if (!this.#isBetweenTransactions(link))
         link.closeReason ??= 'client disconnect while server was not ready';
       this.#source.release(link, this);
@@ -782,4 +871,21 @@ export class Session implements LinkOwner {
 
 function flushNote(trigger: FlushTrigger): Note {
   return { kind: 'flush', trigger, startedAt: performance.now() };
+}
+
+function isLarge(type: number): boolean {
+  switch (type) {
+    case Frontend.Query:
+    case Frontend.Parse:
+    case Frontend.Bind:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** How many bytes of an incomplete message have to be here before it is worth another look. */
+function neededOf(type: number, whole: number, here: number): number {
+  // The head of a Bind ends somewhere: look for it at each doubling.
+  return type === Frontend.Bind ? Math.min(whole, Math.max(2 * here, 64)) : whole;
 }

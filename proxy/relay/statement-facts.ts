@@ -1,5 +1,5 @@
 /** What the decision about a statement (decide.ts) asks of it, for each way in which a statement comes. */
-import { isSingleStatement, StatementClass } from './classify.ts';
+import { isSingleStatement, StatementClass } from '../statements/classify.ts';
 import type { Prepared } from './client-statements.ts';
 import type { StatementFacts } from './decide.ts';
 import type { SessionRefresh } from './ports.ts';

@@ -3,7 +3,7 @@
  * it, with one server-side name. Entries live as long as a client names them or a server still holds them.
  */
 import { LRUCache } from 'lru-cache';
-import { classify, type StatementClass } from '../relay/classify.ts';
+import { classify, type StatementClass } from './classify.ts';
 
 /** A statement as the pool knows it. */
 export interface Statement {
@@ -29,7 +29,8 @@ export class StatementStore {
   constructor(maxBytes: number) {
     this.#byBody = new LRUCache<string, Statement>({
       maxSize: maxBytes,
-      sizeCalculation: (s) => s.parseMessage.length,
+      // The message, its key and its text: three copies.
+      sizeCalculation: (s) => 3 * s.parseMessage.length,
     });
   }
 
@@ -67,30 +68,48 @@ export class StatementStore {
   }
 }
 
-/** Which statements one server connection holds, least recently used first out. */
+/**
+ * Which statements one server connection holds, least recently used first out. Exactly what it holds: nothing leaves
+ * by itself, for a statement forgotten here would be parsed again under a name that is taken (42P05).
+ */
 export class ServerStatements {
-  readonly #held: LRUCache<number, Statement>;
+  /** The least recently used one first. */
+  readonly #held = new Map<number, Statement>();
   readonly #max: number;
+  /** The one used last: most often it is used again. */
+  #latest: Statement | null = null;
 
   constructor(max: number) {
     this.#max = max;
-    this.#held = new LRUCache<number, Statement>({ max });
   }
 
   /** Also marks it as used. */
   has(statement: Statement): boolean {
-    return this.#held.get(statement.id) !== undefined;
+    if (this.#latest === statement) return true;
+    if (!this.#held.delete(statement.id)) return false;
+    this.#held.set(statement.id, statement);
+    this.#latest = statement;
+    return true;
   }
 
   /** Adds it and names the statement that has to be closed to make room, if any. */
   add(statement: Statement): Statement | null {
-    const evicted = this.#held.size >= this.#max ? (this.#held.pop() ?? null) : null;
+    let evicted: Statement | null = null;
+    if (this.#held.size >= this.#max) {
+      for (const oldest of this.#held.values()) {
+        evicted = oldest;
+        this.#held.delete(oldest.id);
+        break;
+      }
+    }
     this.#held.set(statement.id, statement);
+    this.#latest = statement;
     return evicted;
   }
 
   delete(statement: Statement): void {
     this.#held.delete(statement.id);
+    if (this.#latest === statement) this.#latest = null;
   }
 
   /** Back after a Close that the server never ran. */
@@ -100,6 +119,7 @@ export class ServerStatements {
 
   clear(): void {
     this.#held.clear();
+    this.#latest = null;
   }
 
   get size(): number {

@@ -17,6 +17,8 @@ export const StatementClass = {
   Opaque: 7,
   /** May be one of ours (CREATE TVIEW …): the definition's own recogniser decides. */
   MaybeTview: 8,
+  /** DISCARD, DEALLOCATE: as Read, but prepared statements may be gone behind it. */
+  Forget: 9,
 } as const;
 export type StatementClass = (typeof StatementClass)[keyof typeof StatementClass];
 
@@ -46,8 +48,6 @@ const CLASS_BY_WORD: ReadonlyMap<string, StatementClass> = new Map<string, State
     'alter',
     'refresh',
     'reindex',
-    'deallocate',
-    'discard',
     'security',
     'reassign',
     'load',
@@ -58,6 +58,8 @@ const CLASS_BY_WORD: ReadonlyMap<string, StatementClass> = new Map<string, State
   ...['insert', 'update', 'delete', 'merge', 'copy', 'with', 'execute', 'truncate', 'explain'].map(
     (word) => [word, StatementClass.Write] as const,
   ),
+  ['deallocate', StatementClass.Forget],
+  ['discard', StatementClass.Forget],
   ['begin', StatementClass.Begin],
   ['start', StatementClass.Begin],
   ['create', StatementClass.MaybeTview],

@@ -1,0 +1,95 @@
+/**
+ * What a session knows of the batch its client is sending in the extended protocol (everything up to Sync): what stands
+ * between two ReadyForQuerys is known from nowhere else.
+ */
+
+import { StatementClass } from '../statements/classify.ts';
+import { TransactionStatus } from '../wire/codes.ts';
+import type { Prepared } from './client-statements.ts';
+import { maySteer } from './decide.ts';
+
+export class ExtendedBatch {
+  /** What was last forwarded in extended protocol has no Sync behind it. */
+  unsynced = false;
+  /**
+   * A ReadyForQuery came in the middle of a batch: "in transaction" may mean the batch's implicit block, which Sync
+   * commits without any COMMIT to flush before. Nothing is claimed until Sync.
+   */
+  implicitBlock = false;
+  /** A flush before COMMIT is on its way: what may follow it without knowing the outcome. */
+  settlement: 'none' | 'execute' | 'sync' | 'nothing' = 'none';
+  /**
+   * Portals of statements that begin, end or roll back: a COMMIT bound when nothing was owed may be executed when
+   * something is. They outlive their batch, to the end of the transaction at most.
+   */
+  readonly #steering = new Map<string, Prepared>();
+  /** What an Execute since the last ReadyForQuery has made of the transaction. */
+  #block: number | null = null;
+
+  /** Status of the transaction for what is sent now; `last` is that of the last ReadyForQuery. */
+  status(last: number): number {
+    return this.#block ?? last;
+  }
+
+  bound(chunk: Buffer, nameStart: number, nameEnd: number, prepared: Prepared): void {
+    if (maySteer(prepared.class)) this.#steering.set(chunk.toString('latin1', nameStart, nameEnd), prepared);
+    else if (this.#steering.size > 0) this.#steering.delete(chunk.toString('latin1', nameStart, nameEnd));
+  }
+
+  /** What an Execute at `at` runs, if that was worth remembering. */
+  steeringAt(chunk: Buffer, at: number): Prepared | undefined {
+    if (this.#steering.size === 0) return undefined;
+    return this.#steering.get(chunk.toString('latin1', at + 5, chunk.indexOf(0, at + 5)));
+  }
+
+  executed(statementClass: StatementClass, last: number): void {
+    switch (statementClass) {
+      case StatementClass.Commit:
+      case StatementClass.PrepareTransaction:
+      case StatementClass.Rollback:
+        // With AND CHAIN it goes on; then it is not claimed before the next ReadyForQuery, and the database does it all.
+        this.#block = TransactionStatus.idle;
+        return;
+      case StatementClass.RollbackTo:
+        if (last !== TransactionStatus.idle) this.#block = TransactionStatus.inTransaction;
+    }
+  }
+
+  synced(): void {
+    this.unsynced = false;
+    this.implicitBlock = false;
+  }
+
+  /** A request that ReadyForQuery answers ends a batch that had no Sync, though perhaps not its transaction. */
+  answeredInside(): void {
+    if (!this.unsynced) return;
+    this.unsynced = false;
+    this.implicitBlock = true;
+  }
+
+  /** ReadyForQuery for the client, with nothing of its running. */
+  settled(): void {
+    this.#block = null;
+  }
+
+  /** Nothing is outstanding and no transaction open. */
+  over(): void {
+    this.implicitBlock = false;
+    if (this.#steering.size > 0) this.#steering.clear();
+  }
+
+  /** Whether a message may go out behind a flush before COMMIT whose outcome is not known. */
+  mayFollowSettlement(isExecute: boolean, isSync: boolean, isHarmless: boolean): boolean {
+    switch (this.settlement) {
+      case 'none':
+        return true;
+      case 'nothing':
+        return false;
+      default:
+        if (isSync) this.settlement = 'nothing';
+        else if (isExecute && this.settlement === 'execute') this.settlement = 'sync';
+        else return isHarmless;
+        return true;
+    }
+  }
+}
