@@ -120,12 +120,15 @@ export function describeError(error: unknown): DescribedError {
 export function printError(error: unknown): string {
   const { place, message, detail, hint } = describeError(error);
   const lines = [`${place === undefined ? 'error' : place}: ${message}`];
-  if (error instanceof ConfigError) {
-    // The message is the first problem's; the others follow, each with its place.
-    for (const problem of error.problems.slice(1))
-      lines.push(`${printPlace(problem.place)}: ${problem.message}`);
-  } else if (detail !== undefined) lines.push(`DETAIL: ${detail}`);
+  if (detail !== undefined && !(error instanceof ConfigError)) lines.push(`DETAIL: ${detail}`);
   if (hint !== undefined) lines.push(`HINT: ${hint}`);
+  if (error instanceof ConfigError) {
+    // Message and hint are the first problem's; the others follow, each with its place and its own hint.
+    for (const problem of error.problems.slice(1)) {
+      lines.push(`${printPlace(problem.place)}: ${problem.message}`);
+      if (problem.hint !== undefined) lines.push(`HINT: ${problem.hint}`);
+    }
+  }
   if (isBug(error)) lines.push(String((error as Error).stack));
   return `${lines.join('\n')}\n`;
 }
