@@ -162,7 +162,7 @@ export const tviewsSettings = {
   autocommit_writes: setting(oneOf(['fallback', 'wrap']), {
     default: 'fallback',
     reloadable: true,
-    doc: 'A single write outside a transaction: `fallback` leaves its flush to the database, `wrap` puts a transaction and a flush around it.',
+    doc: 'A single write outside a transaction: `fallback` leaves its flush to the database; `wrap`, a transaction and a flush around it, has no effect yet.',
   }),
   pending_bytes: setting(bytes(65536), {
     default: 4_194_304,
