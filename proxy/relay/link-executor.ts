@@ -10,6 +10,11 @@ type Row = Record<string, unknown>;
 /** Runs one statement of ours, or, without values, several; nothing of it reaches the client. */
 export function runOwn(link: ServerLink, text: string, values?: readonly unknown[]): Promise<Row[]> {
   return new Promise((resolve, reject) => {
+    if (link.isRetired) {
+      // Whoever began it has gone; an answer would never come.
+      reject(new Error('the server connection is closed'));
+      return;
+    }
     const own = new OwnQuery((error, rows) => (error === null ? resolve(rows) : reject(error)));
     const note = { kind: 'own', query: own } as const;
     if (values === undefined) {

@@ -131,6 +131,17 @@ export class ServerLink {
     wire.onClose = (error) => this.#lost(this.#fault ?? error);
   }
 
+  /** Let go by its pool: nothing more is sent over it. */
+  #retired = false;
+
+  get isRetired(): boolean {
+    return this.#retired || this.wire.closed;
+  }
+
+  retire(): void {
+    this.#retired = true;
+  }
+
   /** Idle, answered, and good for another client. */
   get isReusable(): boolean {
     return (
