@@ -13,7 +13,12 @@ import { type RelayResult, run as runRelay } from './relay/run.ts';
 export interface Benchmark {
   readonly name: string;
   readonly title: string;
-  run(parameters: readonly string[], note: (line: string) => void): Promise<unknown>;
+  /** @param keep given what there is so far, so that a long run that is interrupted leaves something */
+  run(
+    parameters: readonly string[],
+    note: (line: string) => void,
+    keep: (result: unknown) => void,
+  ): Promise<unknown>;
   /** Markdown, of what run() gave or of what it gave long ago. */
   render(result: unknown): string;
 }

@@ -21,14 +21,17 @@ if (name === 'readme') {
   process.exitCode = 2;
 } else {
   const dry = parameters.includes('--dry');
-  const result = await benchmark.run(
-    parameters.filter((parameter) => parameter !== '--dry'),
-    (line) => process.stderr.write(`${line}\n`),
-  );
-  process.stdout.write(`${benchmark.render(result)}\n`);
-  if (!dry) {
+  const keep = (result: unknown): void => {
+    if (dry) return;
     mkdirSync(resultsFolder, { recursive: true });
     writeFileSync(join(resultsFolder, `${name}.json`), `${JSON.stringify(result, null, 1)}\n`);
     writeReadme(resultsFolder);
-  }
+  };
+  const result = await benchmark.run(
+    parameters.filter((parameter) => parameter !== '--dry'),
+    (line) => process.stderr.write(`${line}\n`),
+    keep,
+  );
+  process.stdout.write(`${benchmark.render(result)}\n`);
+  keep(result);
 }

@@ -80,6 +80,7 @@ function chosen<Name extends string>(given: readonly string[], known: readonly N
 export async function run(
   parameters: readonly string[],
   note: (line: string) => void,
+  keep: (result: RefreshResult) => void,
 ): Promise<RefreshResult> {
   const options = readOptions(parameters);
   const server = await startBenchServer();
@@ -96,6 +97,7 @@ export async function run(
       await template.close();
       for (const setUp of options.setUps) {
         cells.push(...(await runSetUp(server, { ...options, scale, setUp, shop, note })));
+        keep({ circumstances: where, settings: serverSettings, cells });
       }
       await server.dropDatabase('bench_template');
     }
