@@ -11,6 +11,7 @@ import type { Logger } from 'pino';
 import { SqlState } from '../../src/errors/errors.ts';
 import type { DatabaseTimes } from '../../src/observe/metrics.ts';
 import { runOwn } from '../relay/link-executor.ts';
+import { ServerError } from '../relay/own-query.ts';
 import type { ServerSource, SourceStats } from '../relay/ports.ts';
 import { ServerLink } from '../relay/server-link.ts';
 import type { Session } from '../relay/session.ts';
@@ -141,7 +142,8 @@ export class Pool implements ServerSource {
   acquire(session: Session): ServerLink | null {
     if (this.#waiting.length === 0) {
       let link = this.#idle.pop();
-      while (link !== undefined && link.closeReason !== null) {
+      // Its end may have come and not been told yet.
+      while (link !== undefined && !link.isReusable) {
         this.#close(link);
         link = this.#idle.pop();
       }
@@ -190,14 +192,14 @@ export class Pool implements ServerSource {
 
   #reset(link: ServerLink, resetQuery: string): void {
     this.#settling.add(link);
-    link.onUnlinkedClose = () => this.#close(link);
+    // Lost in the middle of it, the query tells.
+    link.onUnlinkedClose = () => {};
     runOwn(link, resetQuery).then(
       () => {
         this.#settling.delete(link);
         this.#free(link);
       },
       (error: unknown) => {
-        this.#settling.delete(link);
         link.closeReason ??= `server_reset_query failed: ${error instanceof Error ? error.message : error}`;
         this.#close(link);
         this.#launch();
@@ -206,9 +208,12 @@ export class Pool implements ServerSource {
   }
 
   /** A reusable server goes to whoever has waited longest, or becomes idle. */
-  #free(link: ServerLink): void {
-    if (this.#closing || this.#isTooOld(link)) {
-      link.closeReason ??= this.#closing ? 'server shutting down' : 'server lifetime over';
+  #free(link: ServerLink, isNew = false): void {
+    // A new one is used in any case: with a lifetime of 0 it would otherwise be replaced for ever.
+    const tooOld = !isNew && this.#isTooOld(link);
+    if (this.#closing || tooOld || !link.isReusable) {
+      if (this.#closing) link.closeReason ??= 'server shutting down';
+      else if (tooOld) link.closeReason ??= 'server lifetime over';
       this.#close(link);
       this.#launch();
       return;
@@ -237,6 +242,7 @@ export class Pool implements ServerSource {
   /** @param busy a statement is running that nobody waits for any more: cancel it, or it would run on */
   #close(link: ServerLink, busy = false): void {
     this.#settling.delete(link);
+    link.retire();
     link.onUnlinkedClose = () => {};
     if (link.wire.closed && link.closeReason === null) link.closeReason = 'server conn crashed?';
     const reason = link.closeReason ?? 'closed';
@@ -290,12 +296,12 @@ export class Pool implements ServerSource {
       (link) => {
         this.#loggingIn = false;
         this.#lastFailure = null;
-        this.#free(link);
+        this.#free(link, true);
         this.#launch();
       },
       (error: unknown) => {
         this.#loggingIn = false;
-        const failure = error instanceof ServerLoginError ? error : ServerLoginError.protocol(String(error));
+        const failure = loginFailure(error);
         this.#log.warn({ err: failure }, `server login failed: ${failure.message}`);
         this.#lastFailure = { error: failure, until: performance.now() + this.#settings.serverLoginRetryMs };
         const callbacks = this.#welcomeCallbacks;
@@ -316,7 +322,14 @@ export class Pool implements ServerSource {
     });
     this.#log.debug({ serverPid: login.pid }, 'new connection to server');
     if (login.leftover.length > 0) login.wire.onBytes(login.leftover);
-    if (this.#settings.connectQuery !== null) await runOwn(link, this.#settings.connectQuery);
+    if (this.#settings.connectQuery !== null) {
+      try {
+        await runOwn(link, this.#settings.connectQuery);
+      } catch (error) {
+        link.wire.end(terminate);
+        throw error;
+      }
+    }
     this.#welcome = login.parameters;
     const callbacks = this.#welcomeCallbacks;
     this.#welcomeCallbacks = [];
@@ -369,4 +382,11 @@ export class Pool implements ServerSource {
     this.shutDown();
     for (const link of [...this.#active, ...this.#settling]) link.wire.destroy();
   }
+}
+
+function loginFailure(error: unknown): ServerLoginError {
+  if (error instanceof ServerLoginError) return error;
+  // connect_query is part of the login, and its error the server's own.
+  if (error instanceof ServerError) return ServerLoginError.refused(error.report);
+  return ServerLoginError.protocol(error instanceof Error ? error.message : String(error));
 }
