@@ -108,13 +108,14 @@ class ProxyServer implements RunningProxy {
     const { listen_addr: addresses, listen_port: port } = this.#settings.pgbouncer;
     for (const address of addresses) {
       const server = createServer({ noDelay: true, keepAlive: true }, (socket) => this.#accept(socket));
-      server.on('error', (error) => this.#log.error({ err: error }, 'listening socket failed'));
       try {
         server.listen(port, address === '*' ? undefined : address);
         await once(server, 'listening');
       } catch (error) {
         throw listenError(error, address, port);
       }
+      // From here on: what kept it from listening is thrown above.
+      server.on('error', (error) => this.#log.error({ err: error }, 'listening socket failed'));
       this.#servers.push(server);
     }
     this.#metrics.watchPools(() => this.pools());
