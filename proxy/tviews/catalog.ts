@@ -1,6 +1,6 @@
 /**
  * What the proxy knows of one database's tviews: which tables are sources, which names are tviews, the secret of the
- * claim. Read over a connection of the owner's, again whenever `apply` says that something changed (NOTIFY tviews).
+ * claim. Read over a connection of the owner's, again whenever `apply` says that something changed (NOTIFY tviews) and now and then.
  * Without it nothing is claimed and the database does everything by itself: slower, never wrong.
  */
 import pg from 'pg';
@@ -11,6 +11,8 @@ import { type ProxyRegistry, readRegistry } from '../../src/database/list.ts';
 import { functionCall } from '../wire/messages/requests.ts';
 
 const RETRY_MS = 2_000;
+/** Behind another transaction pooler LISTEN is lost without a word: look anyway. */
+const REREAD_MS = 30_000;
 
 export interface OwnerConnection {
   readonly host: string;
@@ -38,6 +40,7 @@ export class Catalog {
   readonly #log: Logger;
   #client: pg.Client | null = null;
   #retry: NodeJS.Timeout | null = null;
+  readonly #reread: NodeJS.Timeout;
   #closed = false;
   #snapshot: CatalogSnapshot | null = null;
   #reading = false;
@@ -46,6 +49,8 @@ export class Catalog {
   constructor(owner: OwnerConnection, log: Logger) {
     this.#owner = owner;
     this.#log = log.child({ database: owner.database });
+    this.#reread = setInterval(() => void this.reload(), REREAD_MS);
+    this.#reread.unref();
   }
 
   /** Null until it was read, and when the database has no tviews. */
@@ -121,6 +126,7 @@ export class Catalog {
 
   async close(): Promise<void> {
     this.#closed = true;
+    clearInterval(this.#reread);
     if (this.#retry !== null) clearTimeout(this.#retry);
     const client = this.#client;
     this.#client = null;

@@ -113,7 +113,7 @@ export function examineSettings(source: ConfigSource = {}): {
         inSection('pgbouncer').some(({ name }) => name === 'auth_type') || env[environmentName('auth_type')];
       if (!authTypeGiven) pgbouncer = { ...pgbouncer, auth_type: 'scram-sha-256' };
     }
-  } else if (noneWritten) {
+  } else if (noneWritten && problems.length === 0) {
     problems.push({
       place:
         source.file === undefined

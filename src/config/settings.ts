@@ -147,7 +147,7 @@ export const tviewsSettings = {
   refresh: setting(flag('word'), {
     default: true,
     reloadable: true,
-    doc: 'Keep the refresh state of transactions in the proxy and flush before COMMIT. Off: the database does it by itself at COMMIT; as correct, slower.',
+    doc: 'Keep the refresh state of transactions in the proxy and flush before COMMIT. Off: the database does it by itself at COMMIT, and a transaction does not see its own changes in a tview before.',
   }),
   owner_user: setting(optionalText(), {
     default: null,
@@ -158,11 +158,6 @@ export const tviewsSettings = {
     default: null,
     reloadable: false,
     doc: 'Password of `owner_user`. Default: the one in `auth_file`.',
-  }),
-  autocommit_writes: setting(oneOf(['fallback', 'wrap']), {
-    default: 'fallback',
-    reloadable: true,
-    doc: 'A single write outside a transaction: `fallback` leaves its flush to the database; `wrap`, a transaction and a flush around it, has no effect yet.',
   }),
   pending_bytes: setting(bytes(65536), {
     default: 4_194_304,

@@ -44,7 +44,7 @@ export async function uninstall(executor: SqlExecutor, options: { cascade?: bool
         'cannot uninstall tviews because tviews exist',
         {
           detail: registry.tviews.map(({ schema, name }) => `tview ${schema}.${name}`).join('\n'),
-          hint: 'Drop them first, or uninstall with cascade to drop them and their data too.',
+          hint: 'Drop them first, or uninstall with --cascade to drop them and their data too.',
         },
       );
     }

@@ -1,21 +1,32 @@
-/** `tviews init`: installs or updates schema tviews. */
+/** `tviews init [--shop]`: installs or updates schema tviews; with the tables of the demo's shop, if asked. */
 import type { Command } from 'commander';
-import { init } from '../../database/migrate.ts';
+import { init, inTransaction } from '../../database/migrate.ts';
 import { onDatabase } from '../database-command.ts';
+import { createShop, fillShop } from '../demo/shop.ts';
 import { plural, type Surroundings } from '../terminal.ts';
 
 export function addInit(program: Command, surroundings: Surroundings): void {
-  onDatabase(
-    program.command('init').description('install schema tviews in a database, or bring it up to date'),
+  onDatabase<{ shop?: boolean }>(
+    program
+      .command('init')
+      .description('install schema tviews in a database, or bring it up to date')
+      .option('--shop', "make the demo's tables too, in schema shop, with 1,000 products"),
     surroundings,
-    async (connection) => {
+    async (connection, _, { shop }) => {
       const { applied } = await init(connection);
+      if (shop === true) {
+        await inTransaction(connection, async () => {
+          await createShop(connection);
+          await fillShop(connection, '1k');
+        });
+      }
       return {
         data: { applied },
         lines: [
           applied.length === 0
             ? 'schema tviews is up to date'
             : `schema tviews: ${plural(applied.length, 'migration')} applied`,
+          ...(shop === true ? ['schema shop: 1,000 products, 5,000 reviews'] : []),
         ],
       };
     },

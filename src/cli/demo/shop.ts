@@ -7,7 +7,10 @@ import { packageRoot } from '../package.ts';
 const shopFolder: string = join(packageRoot, 'config', 'shop');
 
 /** The folder of definitions, for `tviews apply`. */
-export const shopDefinitions: string = join(shopFolder, 'tviews');
+export const shopDefinitions: string = shopFolder;
+
+/** What the definitions read; apart from them, because `tviews apply` takes every file of a folder. */
+const tablesFolder: string = join(shopFolder, 'tables');
 
 /** In the order in which they have to be applied. */
 export const shopTviews = ['tv_category', 'tv_product', 'tv_supplier', 'tv_supply'] as const;
@@ -21,7 +24,7 @@ const scales = {
 export type ShopScale = keyof typeof scales;
 
 export async function createShop(executor: SqlExecutor): Promise<void> {
-  await executor.query(readFileSync(join(shopFolder, 'schema.sql'), 'utf8'));
+  await executor.query(readFileSync(join(tablesFolder, 'schema.sql'), 'utf8'));
 }
 
 /** Fills the tables, which must be empty, and has them analysed. */
@@ -29,7 +32,7 @@ export async function fillShop(executor: SqlExecutor, scale: ShopScale): Promise
   for (const [name, amount] of Object.entries(scales[scale])) {
     await executor.query('SELECT set_config($1, $2, false)', [`shop.${name}`, String(amount)]);
   }
-  await executor.query(readFileSync(join(shopFolder, 'fill.sql'), 'utf8'));
+  await executor.query(readFileSync(join(tablesFolder, 'fill.sql'), 'utf8'));
   await executor.query(
     'ANALYZE shop.tb_category, shop.tb_supplier, shop.tb_product, shop.tb_review, shop.tb_inventory',
   );
