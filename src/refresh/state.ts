@@ -80,6 +80,8 @@ export class RefreshState {
   rewrite(change: (text: string) => string): void {
     this.#pending = new Set([...this.#pending].map(change));
     this.#flushed = new Set([...this.#flushed].map(change));
+    this.#pendingBytes = 0;
+    for (const text of this.#pending) this.#pendingBytes += text.length;
   }
 
   /** COMMIT worked. What is still pending now was not flushed in time: it stays, to be flushed late. */
