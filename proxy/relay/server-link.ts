@@ -69,6 +69,19 @@ function isInspected(type: number): boolean {
   }
 }
 
+/** What a server says without being asked: notices, parameters, notifications, and why it goes away. */
+function isUnasked(type: number): boolean {
+  switch (type) {
+    case Backend.NoticeResponse:
+    case Backend.ParameterStatus:
+    case Backend.NotificationResponse:
+    case Backend.ErrorResponse:
+      return true;
+    default:
+      return false;
+  }
+}
+
 export class ServerLink {
   readonly wire: Wire;
   readonly processId: number;
@@ -194,6 +207,8 @@ export class ServerLink {
       const type = chunk[at]!;
       const length = chunk.readInt32BE(at + 1);
       if (length < 4) throw new Error(`the server sent a message of length ${length}`);
+      if (client === null && this.queue.size === 0 && !isUnasked(type))
+        throw new Error(`an idle server sent a message of type ${String.fromCharCode(type)}`);
       const next = at + 1 + length;
       const swallowed = this.#discardAnswers || this.queue.headAction === Action.Skip || client === null;
       let pass: boolean | Uint8Array = !swallowed;
@@ -289,8 +304,6 @@ export class ServerLink {
    */
   #message(type: number, chunk: Buffer, at: number, next: number, swallowed: boolean): boolean | Uint8Array {
     if (swallowed) this.#own(type, chunk, at, next);
-    if (this.owner === null && this.queue.size === 0 && !this.#isUnasked(type))
-      throw new Error(`an idle server sent a message of type ${String.fromCharCode(type)}`);
     switch (type) {
       case Backend.ReadyForQuery:
         return this.#ready(chunk[at + 5]!);
@@ -331,19 +344,6 @@ export class ServerLink {
         return this.owner !== null;
       default:
         return !swallowed;
-    }
-  }
-
-  /** What a server says without being asked: notices, parameters, notifications, and why it goes away. */
-  #isUnasked(type: number): boolean {
-    switch (type) {
-      case Backend.NoticeResponse:
-      case Backend.ParameterStatus:
-      case Backend.NotificationResponse:
-      case Backend.ErrorResponse:
-        return true;
-      default:
-        return false;
     }
   }
 

@@ -295,7 +295,7 @@ describe('prepared statements', () => {
     expect(talk.atServer()).toEqual(['P(tviews_2: SELECT 1)', 'S']);
   });
 
-  test('a name that is taken is refused in PostgreSQL\'s words', () => {
+  test("a name that is taken is refused in PostgreSQL's words", () => {
     const talk = conversation();
     talk.sends(parse('a', 'SELECT 1'), sync);
     talk.answers(parsed, ready('I'));
@@ -346,7 +346,7 @@ describe('prepared statements', () => {
     expect(talk.atServer()).toEqual(['S', 'P(tviews_1: SELECT 1)', 'S']);
   });
 
-  test('the unnamed one is prepared again on another server, and never another client\'s', () => {
+  test("the unnamed one is prepared again on another server, and never another client's", () => {
     const talk = conversation();
     talk.sends(parse('', 'SELECT 1'), describeMessage('S', ''), sync);
     talk.answers(parsed, rawMessage('t', Buffer.alloc(2)), noData, ready('I'));
@@ -376,26 +376,28 @@ describe('whoever goes first', () => {
   const goings = ['the client vanishes', 'the server vanishes', 'the client says goodbye'] as const;
 
   for (const going of goings) {
-    test.for(steps.map((step, index) => [index, step] as const))(
-      `${going} at step %i: the session ends once and its server is not reused in the middle of anything`,
-      ([, step]) => {
-        for (const mode of ['transaction', 'session'] as const) {
-          const talk = conversation({ mode });
-          talk.sends(...step());
-          const busy = talk.link.queue.size > 0 || talk.server.take().length > 0;
-          if (going === 'the client vanishes') talk.client.destroy();
-          else if (going === 'the client says goodbye') talk.sends(rawMessage('X'));
-          else {
-            talk.server.destroy();
-            if (talk.session.link === null && talk.closed.length === 0) continue; // it had none
-          }
-          if (talk.closed.length === 0) continue; // the goodbye is behind something it waits for
-          expect(talk.closed).toHaveLength(1);
-          expect(talk.session.link).toBeNull();
-          if (busy) expect(talk.released.at(-1)?.isReusable).not.toBe(true);
+    test.for(
+      steps.map((step, index) => [index, step] as const),
+    )(`${going} at step %i: the session ends once and its server is not reused in the middle of anything`, ([
+      ,
+      step,
+    ]) => {
+      for (const mode of ['transaction', 'session'] as const) {
+        const talk = conversation({ mode });
+        talk.sends(...step());
+        const busy = talk.link.queue.size > 0 || talk.server.take().length > 0;
+        if (going === 'the client vanishes') talk.client.destroy();
+        else if (going === 'the client says goodbye') talk.sends(rawMessage('X'));
+        else {
+          talk.server.destroy();
+          if (talk.session.link === null && talk.closed.length === 0) continue; // it had none
         }
-      },
-    );
+        if (talk.closed.length === 0) continue; // the goodbye is behind something it waits for
+        expect(talk.closed).toHaveLength(1);
+        expect(talk.session.link).toBeNull();
+        if (busy) expect(talk.released.at(-1)?.isReusable).not.toBe(true);
+      }
+    });
   }
 
   test('a client that does not close its side is closed by us in the end', () => {
