@@ -6,7 +6,7 @@ import { closeMessage, ServerStatements, StatementStore } from '../../../../prox
 const body = (text: string, ...types: readonly number[]): Buffer => {
   const tail = Buffer.alloc(2 + 4 * types.length);
   tail.writeInt16BE(types.length);
-  types.forEach((type, index) => tail.writeInt32BE(type, 2 + 4 * index));
+  for (const [index, type] of types.entries()) tail.writeInt32BE(type, 2 + 4 * index);
   return Buffer.concat([Buffer.from(`${text}\0`), tail]);
 };
 
