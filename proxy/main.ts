@@ -207,6 +207,7 @@ class ProxyServer implements RunningProxy {
       catalog === null
         ? null
         : new DatabaseSessionRefresh(catalog, { slowFlushMs, pendingBytes }, this.#metrics, log);
+    login.wire.gathers = true;
     const session = new Session({
       client: login.wire,
       source: pool,

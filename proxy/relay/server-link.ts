@@ -194,7 +194,6 @@ export class ServerLink {
     let at = 0;
     /** Start of the bytes that are to be passed on and have not been. */
     let run = 0;
-    let corked = false;
     let needed = 5;
 
     if (this.#streamed > 0) {
@@ -232,10 +231,6 @@ export class ServerLink {
       const stop = Math.min(next, end);
       if (pass !== true) {
         if (client !== null) {
-          if (!corked) {
-            client.cork();
-            corked = true;
-          }
           if (at > run) client.write(chunk.subarray(run, at));
           if (pass !== false) client.write(pass);
         }
@@ -247,10 +242,6 @@ export class ServerLink {
         const note = this.queue.headNote;
         this.queue.pop();
         if (note?.kind === 'answer' && client !== null && !this.#discardAnswers) {
-          if (!corked) {
-            client.cork();
-            corked = true;
-          }
           if (at > run) client.write(chunk.subarray(run, at));
           run = at;
           client.write(note.bytes);
@@ -258,9 +249,8 @@ export class ServerLink {
       }
     }
 
-    if (client !== null) {
-      if (at > run) client.write(run === 0 && at === end ? chunk : chunk.subarray(run, at));
-      if (corked) client.uncork();
+    if (client !== null && at > run) {
+      client.write(run === 0 && at === end ? chunk : chunk.subarray(run, at));
     }
     if (at < end) this.#inbox.keep(chunk.subarray(at), needed);
     if (owner === null) {

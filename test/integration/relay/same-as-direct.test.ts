@@ -2,11 +2,21 @@
  * The best oracle of a relay is PostgreSQL: the same bytes, sent directly and through the proxy, have to bring the same
  * messages, in every pool mode and however the bytes are cut.
  */
-import { afterAll, beforeAll, describe as group, expect, test } from 'vitest';
-import { bind, close, describe, execute, flush, functionCall, parse, query, sync } from '../../../proxy/wire/messages/requests.ts';
+import { afterAll, beforeAll, expect, describe as group, test } from 'vitest';
+import {
+  bind,
+  close,
+  describe,
+  execute,
+  flush,
+  functionCall,
+  parse,
+  query,
+  sync,
+} from '../../../proxy/wire/messages/requests.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { testProxy } from '../../kit/proxy.ts';
-import { describe as shown, RawClient } from '../../kit/raw-client.ts';
+import { RawClient, describe as shown } from '../../kit/raw-client.ts';
 
 const copyData = (text: string): Buffer => {
   const message = Buffer.alloc(5 + Buffer.byteLength(text));
@@ -19,7 +29,10 @@ const copyDone = Buffer.from([0x63, 0, 0, 0, 4]);
 const copyFail = Buffer.concat([Buffer.from([0x66, 0, 0, 0, 9]), Buffer.from('stop\0')]);
 
 /** Each: batches of messages; after each batch the answers up to so many ReadyForQuery are awaited. */
-const conversations: Record<string, readonly { readonly send: readonly Buffer[]; readonly ready?: number }[]> = {
+const conversations: Record<
+  string,
+  readonly { readonly send: readonly Buffer[]; readonly ready?: number }[]
+> = {
   'simple queries, one empty, one wrong': [
     { send: [query('SELECT 1, NULL, repeat($$x$$, 10)')] },
     { send: [query('')] },
@@ -49,7 +62,15 @@ const conversations: Record<string, readonly { readonly send: readonly Buffer[];
   'a large result': [{ send: [query('SELECT repeat(i::text, 1000) FROM generate_series(1, 500) i')] }],
   'a large query': [{ send: [query(`SELECT length('${'x'.repeat(200_000)}')`)] }],
   'extended protocol with unnamed statement': [
-    { send: [parse('', 'SELECT $1::int + 1'), bind({ statement: '', values: ['41'] }), describe('P', ''), execute(), sync] },
+    {
+      send: [
+        parse('', 'SELECT $1::int + 1'),
+        bind({ statement: '', values: ['41'] }),
+        describe('P', ''),
+        execute(),
+        sync,
+      ],
+    },
     { send: [bind({ statement: '', values: ['1'] }), execute(), sync] },
   ],
   'named statements: prepared once, used in batches of their own': [
@@ -123,7 +144,16 @@ const conversations: Record<string, readonly { readonly send: readonly Buffer[];
     { send: [query('ROLLBACK TO s')] },
     { send: [query('COPY t FROM STDIN'), copyData('x\n'), copyDone] },
     { send: [query('ROLLBACK TO s')] },
-    { send: [parse('', 'COPY t FROM STDIN'), bind({ statement: '' }), execute(), copyData('5\n'), copyDone, sync] },
+    {
+      send: [
+        parse('', 'COPY t FROM STDIN'),
+        bind({ statement: '' }),
+        execute(),
+        copyData('5\n'),
+        copyDone,
+        sync,
+      ],
+    },
     { send: [query('COPY t TO STDOUT')] },
     { send: [query('ROLLBACK')] },
   ],
