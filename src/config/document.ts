@@ -81,7 +81,8 @@ export function exampleFile(): string {
 [databases]
 ;; ${wrap('name = key=value …; * stands for every database without a line of its own.')}
 ${commented(databaseKeys)}
-* = host=127.0.0.1 port=5432
+;* = host=127.0.0.1 port=5432
+;; Without a line here DATABASE_URL is used: its database, its user and password, for clients as well.
 
 [users]
 ${commented(userKeys)}
