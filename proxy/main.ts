@@ -207,7 +207,6 @@ class ProxyServer implements RunningProxy {
       catalog === null
         ? null
         : new DatabaseSessionRefresh(catalog, { slowFlushMs, pendingBytes }, this.#metrics, log);
-    login.wire.gathers = true;
     const session = new Session({
       client: login.wire,
       source: pool,

@@ -314,7 +314,6 @@ export class Pool implements ServerSource {
 
   async #logIn(): Promise<ServerLink> {
     const login = await connectServer(this.#target, this.#abort.signal);
-    login.wire.gathers = true;
     const link = new ServerLink(login.wire, {
       processId: login.pid,
       secretKey: login.secret,

@@ -74,6 +74,8 @@ export interface Wire {
   /** Bytes written that the kernel has not taken yet. */
   readonly pendingBytes: number;
   write(bytes: Uint8Array): void;
+  cork(): void;
+  uncork(): void;
   pause(): void;
   resume(): void;
   /** The chunk just received is still referenced: read into new memory from now on. */

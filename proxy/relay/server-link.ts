@@ -194,6 +194,7 @@ export class ServerLink {
     let at = 0;
     /** Start of the bytes that are to be passed on and have not been. */
     let run = 0;
+    let corked = false;
     let needed = 5;
 
     if (this.#streamed > 0) {
@@ -231,6 +232,10 @@ export class ServerLink {
       const stop = Math.min(next, end);
       if (pass !== true) {
         if (client !== null) {
+          if (!corked) {
+            client.cork();
+            corked = true;
+          }
           if (at > run) client.write(chunk.subarray(run, at));
           if (pass !== false) client.write(pass);
         }
@@ -242,6 +247,10 @@ export class ServerLink {
         const note = this.queue.headNote;
         this.queue.pop();
         if (note?.kind === 'answer' && client !== null && !this.#discardAnswers) {
+          if (!corked) {
+            client.cork();
+            corked = true;
+          }
           if (at > run) client.write(chunk.subarray(run, at));
           run = at;
           client.write(note.bytes);
@@ -249,8 +258,9 @@ export class ServerLink {
       }
     }
 
-    if (client !== null && at > run) {
-      client.write(run === 0 && at === end ? chunk : chunk.subarray(run, at));
+    if (client !== null) {
+      if (at > run) client.write(run === 0 && at === end ? chunk : chunk.subarray(run, at));
+      if (corked) client.uncork();
     }
     if (at < end) this.#inbox.keep(chunk.subarray(at), needed);
     if (owner === null) {

@@ -593,8 +593,10 @@ export class Session implements LinkOwner {
   #ownDone(answers: readonly Uint8Array[]): void {
     if (this.#closed) return;
     const status = this.link?.status ?? TransactionStatus.idle;
+    this.client.cork();
     for (const answer of answers) this.client.write(answer);
     this.client.write(readyForQuery(status));
+    this.client.uncork();
     this.#resumeFrom('own');
     this.afterReceive();
   }

@@ -11,35 +11,6 @@ export type SocketAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string };
 
-/** Writes up to this size are copied and gathered; larger ones go out as they are. */
-const SMALL_WRITE_BYTES = 4_096;
-const GATHER_BYTES = 16_384;
-/** Gather buffers kept for the next turn. */
-const FREE_GATHERS = 64;
-
-/** So many turns are looked at before the writes that follow are gathered or not. */
-const TURNS_OBSERVED = 32;
-/** Where a turn hardly ever writes to more than one socket, gathering is only delay: so many writes go out at once. */
-const EAGER_WRITES = 1_024;
-
-const freeGathers: Buffer[] = [];
-let dirtySockets: WireSocket[] = [];
-let turns = 0;
-let socketsInTurns = 0;
-let eagerWrites = 0;
-
-function flushDirtySockets(): void {
-  const sockets = dirtySockets;
-  dirtySockets = [];
-  for (const socket of sockets) socket.endTurn();
-  turns += 1;
-  socketsInTurns += sockets.length;
-  if (turns < TURNS_OBSERVED) return;
-  if (socketsInTurns < TURNS_OBSERVED * 1.25) eagerWrites = EAGER_WRITES;
-  turns = 0;
-  socketsInTurns = 0;
-}
-
 function ignoreBytes(): void {}
 function ignoreEvent(): void {}
 
@@ -54,11 +25,6 @@ export class WireSocket {
   #closed = false;
   #error: Error | null = null;
   #retained = false;
-  /** Whether small writes may wait for the end of the turn: yes once the relay has taken over. */
-  gathers = false;
-  /** Small writes of this turn; null while there are none. */
-  #gather: Buffer | null = null;
-  #gathered = 0;
 
   private constructor(socket: Socket) {
     this.socket = socket;
@@ -145,49 +111,16 @@ export class WireSocket {
     return retained;
   }
 
-  /**
-   * Hot path. Under load small writes are gathered and go out at the end of the event loop's turn: one system call for all
-   * that a turn has for a socket, and the peers are woken when we have nothing left to do, not while we compete with them
-   * for the processor. With one busy client there is nothing to gather, and writes go out at once.
-   */
   write(bytes: Uint8Array): void {
-    const length = bytes.length;
-    if (this.#gather === null && (!this.gathers || eagerWrites > 0)) {
-      if (this.gathers) eagerWrites -= 1;
-      this.socket.write(bytes);
-      return;
-    }
-    if (this.#gathered + length > GATHER_BYTES || length > SMALL_WRITE_BYTES) {
-      this.flush();
-      if (length > SMALL_WRITE_BYTES) {
-        this.socket.write(bytes);
-        return;
-      }
-    }
-    if (this.#gather === null) {
-      this.#gather = freeGathers.pop() ?? Buffer.allocUnsafeSlow(GATHER_BYTES);
-      if (dirtySockets.push(this) === 1) setImmediate(flushDirtySockets);
-    }
-    this.#gather.set(bytes, this.#gathered);
-    this.#gathered += length;
-  }
-
-  /** Sends what has been gathered. */
-  flush(): void {
-    const gather = this.#gather;
-    if (gather === null || this.#gathered === 0) return;
-    const bytes = gather.subarray(0, this.#gathered);
-    this.#gathered = 0;
     this.socket.write(bytes);
-    // What the kernel has not taken belongs to the write still under way.
-    if (this.socket.writableLength > 0) this.#gather = Buffer.allocUnsafeSlow(GATHER_BYTES);
   }
 
-  /** @internal at the end of the turn */
-  endTurn(): void {
-    this.flush();
-    if (this.#gather !== null && freeGathers.length < FREE_GATHERS) freeGathers.push(this.#gather);
-    this.#gather = null;
+  cork(): void {
+    this.socket.cork();
+  }
+
+  uncork(): void {
+    this.socket.uncork();
   }
 
   /** Stops reading: backpressure towards the peer. */
@@ -201,7 +134,6 @@ export class WireSocket {
 
   /** Writes what is pending, then closes. */
   end(bytes?: Uint8Array): void {
-    this.flush();
     if (bytes === undefined) this.socket.end();
     else this.socket.end(bytes);
   }

@@ -36,6 +36,8 @@ export class FakeWire implements Wire {
     // A copy: what was written may stand in memory that is reused.
     this.#written.push(Buffer.from(bytes));
   }
+  cork(): void {}
+  uncork(): void {}
   retain(): void {}
   pause(): void {
     this.paused = true;
