@@ -17,6 +17,7 @@ export type ContenderName =
   | 'base'
   | 'base autocommit'
   | 'by hand'
+  | 'by hand proxy'
   | 'by hand, one packet'
   | 'row trigger'
   | 'refresh'
@@ -96,8 +97,18 @@ export const contenders: readonly Contender[] = [
   },
   {
     ...defaults,
+    name: 'by hand proxy',
+    title: 'the same, through the proxy as a plain pooler',
+    database: 'bench_hand_proxy',
+    route: 'proxy',
+    install: (executor, setUp) => installCopies(executor, setUp, 'table'),
+    statements: (operation, setUp) => [operation.write, ...byHand(operation.name, setUp)],
+    script: ([write, ...refresh]) => [begin, prepared(write!), prepared(...refresh), commit],
+  },
+  {
+    ...defaults,
     name: 'by hand, one packet',
-    title: 'the same, pipelined into one round trip',
+    title: 'by hand, pipelined into one round trip',
     database: 'bench_packet',
     install: (executor, setUp) => installCopies(executor, setUp, 'table'),
     statements: (operation, setUp) => [operation.write, ...byHand(operation.name, setUp)],

