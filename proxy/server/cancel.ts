@@ -3,8 +3,8 @@
  * "Canceling Requests in Progress").
  */
 import { cancelRequest } from '../wire/messages/startup.ts';
-import { WireSocket } from '../wire/socket.ts';
-import { type ServerAddress, ServerLoginError, socketAddress } from './target.ts';
+import { connectTo } from './connect.ts';
+import { type ServerAddress, ServerLoginError } from './target.ts';
 
 /**
  * Resolves when the server has closed the connection: from then on the signal can hit no later query, and the server
@@ -14,14 +14,7 @@ import { type ServerAddress, ServerLoginError, socketAddress } from './target.ts
  */
 export async function sendCancel(target: ServerAddress, pid: number, secret: Buffer): Promise<void> {
   const deadline = Date.now() + target.connectTimeoutMs;
-  let wire: WireSocket;
-  try {
-    wire = await WireSocket.connect(socketAddress(target), target.connectTimeoutMs);
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ETIMEDOUT')
-      throw ServerLoginError.timeout(target);
-    throw ServerLoginError.unreachable(target, error);
-  }
+  const wire = await connectTo(target);
   await new Promise<void>((resolve, reject) => {
     const timer = setTimeout(
       () => {

@@ -22,9 +22,10 @@ import {
 import { readReport } from '../wire/messages/report.ts';
 import { readBackendKeyData, readParameterStatus, readReadyForQuery } from '../wire/messages/session.ts';
 import { startupMessage } from '../wire/messages/startup.ts';
-import { WireSocket } from '../wire/socket.ts';
+import type { WireSocket } from '../wire/socket.ts';
+import { connectTo } from './connect.ts';
 import { Conversation } from './conversation.ts';
-import { ServerLoginError, type ServerTarget, socketAddress } from './target.ts';
+import { ServerLoginError, type ServerTarget } from './target.ts';
 
 /** A server connection at its first ReadyForQuery. */
 export interface ServerLogin {
@@ -48,14 +49,7 @@ const MAX_LOGIN_MESSAGE = 262_144;
 export async function connectServer(target: ServerTarget, signal?: AbortSignal): Promise<ServerLogin> {
   if (signal?.aborted) throw aborted(signal);
   const deadline = Date.now() + target.connectTimeoutMs;
-  let wire: WireSocket;
-  try {
-    wire = await WireSocket.connect(socketAddress(target), target.connectTimeoutMs);
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ETIMEDOUT')
-      throw ServerLoginError.timeout(target);
-    throw ServerLoginError.unreachable(target, error);
-  }
+  const wire = await connectTo(target);
   const conversation = new Conversation(wire, MAX_LOGIN_MESSAGE, (error) =>
     error === null
       ? new ServerLoginError(
