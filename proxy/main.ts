@@ -371,9 +371,7 @@ class ProxyServer implements RunningProxy {
     for (const wire of this.#loggingIn) wire.destroy();
     for (const { session } of this.#sessions.values()) session.closeWhenIdle();
     if (this.#sessions.size > 0 && graceMs > 0) await this.#emptyWithin(graceMs);
-    for (const { session } of [...this.#sessions.values()]) {
-      session.close(SqlState.adminShutdown, 'terminating connection because the proxy is shutting down');
-    }
+    for (const { session } of [...this.#sessions.values()]) session.closeForShutdown();
     this.#stopJanitor();
     for (const pool of this.#pools.values()) pool.destroy();
     await Promise.all([...this.#catalogs.values()].map((catalog) => catalog.close()));

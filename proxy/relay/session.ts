@@ -754,7 +754,7 @@ export class Session implements LinkOwner {
     const link = this.link;
     if (link === null) return;
     if (this.#closeWhenIdle && this.#isBetweenTransactions(link)) {
-      this.#closeForShutdown();
+      this.closeForShutdown();
       return;
     }
     if (this.#source.mode === 'session') return;
@@ -823,10 +823,11 @@ export class Session implements LinkOwner {
   /** Closes the session as soon as it is between transactions; now, if it is. */
   closeWhenIdle(): void {
     this.#closeWhenIdle = true;
-    if (this.link === null || this.#isBetweenTransactions(this.link)) this.#closeForShutdown();
+    if (this.link === null || this.#isBetweenTransactions(this.link)) this.closeForShutdown();
   }
 
-  #closeForShutdown(): void {
+  /** Now, whatever is under way: 57P01. */
+  closeForShutdown(): void {
     this.close(SqlState.adminShutdown, 'terminating connection because the proxy is shutting down');
   }
 

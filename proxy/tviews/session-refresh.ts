@@ -34,6 +34,10 @@ export class DatabaseSessionRefresh implements SessionRefresh {
   readonly #metrics: Metrics;
   readonly #log: Logger;
   readonly #state = new RefreshState();
+  /** Of the claim under way: the catalog may be gone when the flush is due. */
+  #flushOid = 0;
+  /** This transaction has made or dropped tviews, of which the catalog learns when it has committed. */
+  #outdated = false;
 
   constructor(catalog: Catalog, settings: RefreshSettings, metrics: Metrics, log: Logger) {
     this.#catalog = catalog;
@@ -53,9 +57,6 @@ export class DatabaseSessionRefresh implements SessionRefresh {
   get hasPending(): boolean {
     return this.#state.hasPending;
   }
-
-  /** This transaction has made or dropped tviews, of which the catalog learns when it has committed. */
-  #outdated = false;
 
   /** Until the end of the transaction any statement may write a source, and any may read a tview. */
   onTviewsChanged(): void {
@@ -82,9 +83,6 @@ export class DatabaseSessionRefresh implements SessionRefresh {
     this.#flushOid = snapshot.flushOid;
     return snapshot.claimMessage;
   }
-
-  /** Of the claim under way: the catalog may be gone when the flush is due. */
-  #flushOid = 0;
 
   flushMessage(release: boolean): Buffer {
     const changes = this.#state.takePending();
