@@ -5,9 +5,9 @@
  */
 import pg from 'pg';
 import type { Logger } from 'pino';
-import type { SqlExecutor } from '../../src/database/executor.ts';
 import { registryChannel } from '../../src/database/generate.ts';
 import { type ProxyRegistry, readRegistry } from '../../src/database/list.ts';
+import { executorOf } from '../../src/database/node-postgres.ts';
 import { functionCall } from '../wire/messages/requests.ts';
 
 const RETRY_MS = 2_000;
@@ -132,13 +132,6 @@ export class Catalog {
     this.#client = null;
     await client?.end();
   }
-}
-
-function executorOf(client: pg.Client): SqlExecutor {
-  return {
-    query: async <Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]> =>
-      (await client.query(text, values === undefined ? undefined : [...values])).rows as Row[],
-  };
 }
 
 function snapshotOf(registry: ProxyRegistry | null): CatalogSnapshot | null {

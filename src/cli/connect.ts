@@ -1,6 +1,7 @@
 /** From a database URL to a SqlExecutor over one node-postgres connection. A server that is not there is one sentence. */
 import pg from 'pg';
 import type { SqlExecutor } from '../database/executor.ts';
+import { executorOf } from '../database/node-postgres.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 
 export interface Connection extends SqlExecutor {
@@ -30,28 +31,12 @@ export async function connect(url: string, applicationName = 'tviews'): Promise<
   }
   return {
     client,
-    query: (text, values) => runQuery(client, text, values),
+    ...executorOf(client),
     onNotice: (listener) => {
       client.on('notice', ({ severity, message }) => listener(severity ?? 'NOTICE', message ?? ''));
     },
     close: () => client.end(),
   };
-}
-
-/** An executor over a client that somebody else opened. */
-export function executorOf(client: pg.Client): SqlExecutor {
-  return { query: (text, values) => runQuery(client, text, values) };
-}
-
-async function runQuery<Row extends object>(
-  client: pg.Client,
-  text: string,
-  values?: readonly unknown[],
-): Promise<Row[]> {
-  // Without values node-postgres sends a simple query, which may be several statements; the last one's rows count.
-  const result = values === undefined ? await client.query(text) : await client.query(text, [...values]);
-  const last = (Array.isArray(result) ? result.at(-1) : result) as pg.QueryResult<Row> | undefined;
-  return last?.rows ?? [];
 }
 
 /** Host, port and what to do; never the URL, which holds the password. */

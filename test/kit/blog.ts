@@ -4,8 +4,8 @@
  */
 import type pg from 'pg';
 import { applyInTransaction } from '../../src/database/apply.ts';
-import type { SqlExecutor } from '../../src/database/executor.ts';
 import { init } from '../../src/database/migrate.ts';
+import { executorOf } from '../../src/database/node-postgres.ts';
 import { parseTviewStatements } from '../../src/definition/statement.ts';
 import { type FreshDatabase, freshDatabase } from './database.ts';
 import { type Divergence, divergence, inStep } from './oracle.ts';
@@ -60,16 +60,6 @@ FROM tv_author a;
 `;
 
 export const blogNames = ['tv_post', 'tv_author', 'tv_feed'] as const;
-
-export function executorOf(client: pg.Client): SqlExecutor {
-  return {
-    query: async <Row extends object>(text: string, values?: readonly unknown[]): Promise<Row[]> => {
-      const result: unknown = await client.query(text, values === undefined ? undefined : [...values]);
-      const last = Array.isArray(result) ? result.at(-1) : result;
-      return (last as pg.QueryResult).rows as Row[];
-    },
-  };
-}
 
 export async function applyText(client: pg.Client, text: string): Promise<void> {
   for (const { statement } of await parseTviewStatements(text)) {

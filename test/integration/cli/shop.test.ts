@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { executorOf } from '../../../src/cli/connect.ts';
 import { createShop, fillShop, shopDefinition, shopTviews } from '../../../src/cli/demo/shop.ts';
+import { executorOf } from '../../../src/database/node-postgres.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 
 let database: FreshDatabase;

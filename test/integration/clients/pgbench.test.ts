@@ -1,7 +1,8 @@
 /** pgbench in its three protocols: its transactions are claimed, and a tview over its tables stays in step. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { init } from '../../../src/database/migrate.ts';
-import { applyText, executorOf } from '../../kit/blog.ts';
+import { executorOf } from '../../../src/database/node-postgres.ts';
+import { applyText } from '../../kit/blog.ts';
 import { long, metric } from '../../kit/clients.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';

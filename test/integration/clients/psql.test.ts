@@ -1,7 +1,8 @@
 /** psql, typed into as people do: tviews are made and dropped through the proxy like anything else. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { init } from '../../../src/database/migrate.ts';
-import { type Blog, blogSchema, blogTviews, executorOf } from '../../kit/blog.ts';
+import { executorOf } from '../../../src/database/node-postgres.ts';
+import { type Blog, blogSchema, blogTviews } from '../../kit/blog.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
 import { hasProgram, runProgram } from '../../kit/programs.ts';

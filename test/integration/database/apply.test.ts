@@ -6,11 +6,12 @@ import { dropTview } from '../../../src/database/drop.ts';
 import type { SqlExecutor } from '../../../src/database/executor.ts';
 import { listTviews, readRegistry, status } from '../../../src/database/list.ts';
 import { init, inTransaction, uninstall } from '../../../src/database/migrate.ts';
+import { executorOf } from '../../../src/database/node-postgres.ts';
 import { verifyTview } from '../../../src/database/verify.ts';
 import type { QualifiedName, RefreshPlan } from '../../../src/definition/plan.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
-import { apply, categoryDefinition, create, executorOf, productDefinition, tables } from './support.ts';
+import { apply, categoryDefinition, create, productDefinition, tables } from './support.ts';
 
 let database: FreshDatabase;
 let owner: pg.Client;

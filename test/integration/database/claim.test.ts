@@ -2,8 +2,9 @@
 import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type ProxyRegistry, readRegistry } from '../../../src/database/list.ts';
+import { executorOf } from '../../../src/database/node-postgres.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
-import { executorOf, type Notice, nothing, noticesOf, owed, product, shop } from './support.ts';
+import { type Notice, nothing, noticesOf, owed, product, shop } from './support.ts';
 
 let database: FreshDatabase;
 let owner: pg.Client;

@@ -1,10 +1,11 @@
 /** What a flush writes, what it reports, what it costs in statements, and how it fails. */
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { executorOf } from '../../../src/database/node-postgres.ts';
 import { rebuild, verifyTview } from '../../../src/database/verify.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
-import { apply, executorOf, nothing, owed, shop } from './support.ts';
+import { apply, nothing, owed, shop } from './support.ts';
 
 let database: FreshDatabase;
 let owner: pg.Client;

@@ -1,21 +1,11 @@
 /** A small shop with tviews, for the tests of what happens inside the database. */
 import type pg from 'pg';
 import { type Applied, applyInTransaction } from '../../../src/database/apply.ts';
-import type { SqlExecutor } from '../../../src/database/executor.ts';
 import { init } from '../../../src/database/migrate.ts';
+import { executorOf } from '../../../src/database/node-postgres.ts';
 import type { CreateTview } from '../../../src/definition/plan.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { type Divergence, divergence } from '../../kit/oracle.ts';
-
-export function executorOf(client: pg.Client): SqlExecutor {
-  return {
-    query: async <Row extends object>(text: string, values?: readonly unknown[]) => {
-      const result: unknown = await client.query(text, values === undefined ? undefined : [...values]);
-      const last = (Array.isArray(result) ? result.at(-1) : result) as pg.QueryResult;
-      return last.rows as Row[];
-    },
-  };
-}
 
 export const create = (
   name: string,

@@ -1,18 +1,8 @@
 /** Compiles a definition on a real server, in a transaction that is rolled back. */
 import type pg from 'pg';
-import type { SqlExecutor } from '../../../src/database/executor.ts';
+import { executorOf } from '../../../src/database/node-postgres.ts';
 import { compileDefinition } from '../../../src/definition/compile.ts';
 import type { RefreshPlan } from '../../../src/definition/plan.ts';
-
-export function executorOf(client: pg.Client): SqlExecutor {
-  return {
-    query: async <Row extends object>(text: string, values?: readonly unknown[]) => {
-      const result: pg.QueryResult | pg.QueryResult[] = await client.query(text, values as unknown[]);
-      const last = Array.isArray(result) ? result.at(-1) : result;
-      return (last?.rows ?? []) as Row[];
-    },
-  };
-}
 
 export interface CompileOptions {
   readonly key?: readonly string[];

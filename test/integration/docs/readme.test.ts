@@ -6,7 +6,6 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { addProxy } from '../../../proxy/command.ts';
 import { addDemo } from '../../../proxy/demo.ts';
 import { applyPaths } from '../../../src/cli/apply-files.ts';
-import { executorOf } from '../../../src/cli/connect.ts';
 import { createShop, fillShop, shopDefinitions } from '../../../src/cli/demo/shop.ts';
 import { buildProgram } from '../../../src/cli/program.ts';
 import { notYetDatabase, notYetPgbouncer, notYetUser } from '../../../src/config/known.ts';
@@ -18,6 +17,7 @@ import {
   userKeys,
 } from '../../../src/config/settings.ts';
 import { init } from '../../../src/database/migrate.ts';
+import { executorOf } from '../../../src/database/node-postgres.ts';
 import { declarations } from '../../../src/observe/declarations.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { testProxy } from '../../kit/proxy.ts';
