@@ -64,10 +64,12 @@ function rowsBody(
   event: Exclude<CaptureEvent, 'truncate'>,
   options: CaptureOptions,
 ): string {
-  const parts = event === 'update' && source.primaryKey !== null ? relevantParts(source) : [];
+  const isPaired = event === 'update' && source.primaryKey !== null;
+  const parts = isPaired ? relevantParts(source) : [];
   return `DECLARE
   images jsonb;
-  change jsonb;${parts.length === 0 ? '' : `\n  ${parts.map((_, i) => `matters_${i + 1} boolean;`).join('\n  ')}`}
+  change jsonb;
+  claimed boolean;${isPaired ? '\n  old_images jsonb;' : ''}${parts.length === 0 ? '' : `\n  ${parts.map((_, i) => `matters_${i + 1} boolean;`).join('\n  ')}`}
 BEGIN
   ${hang(imagesStatement(source, event, parts), 2)}
   IF images IS NULL THEN
@@ -86,6 +88,7 @@ END`;
 function truncateBody(source: CapturedSource, options: CaptureOptions): string {
   return `DECLARE
   change jsonb := jsonb_build_object('s', ${source.id}, 'all', true);
+  claimed boolean;
 BEGIN
   ${hang(deliver(options), 2)}
   RETURN NULL;
@@ -132,40 +135,42 @@ function imagesStatement(
       ? unpairedUpdate(source)
       : pairedUpdate(source, source.primaryKey, parts);
   }
-  // Images that carry the primary key are distinct as they are.
+  return `SELECT ${imageArray(source, 'r')} INTO images
+FROM ${event === 'insert' ? 'new_rows' : 'old_rows'} AS r;`;
+}
+
+/** The aggregate of a side's images. Those that carry the primary key are distinct as they are. */
+function imageArray(source: CapturedSource, alias: string): string {
   const carried = new Set(source.linkColumns.map(({ name }) => name));
   const distinct = source.primaryKey?.every((column) => carried.has(column)) ? '' : 'DISTINCT ';
-  return `SELECT jsonb_agg(${distinct}${imageExpression('r', source.linkColumns)}) INTO images
-FROM ${event === 'insert' ? 'new_rows' : 'old_rows'} AS r;`;
+  return `jsonb_agg(${distinct}${imageExpression(alias, source.linkColumns)})`;
 }
 
 /**
  * Old and new row of one primary key are compared by their stored bytes: '1.0'::jsonb equals '1.00'::jsonb, and yet the
  * document changes (R16). The casts keep the parser from comparing column by column. A row without a partner, because
- * the update changed its key, always counts.
+ * the update changed its key, always counts. An old image that equals its new one is not said twice.
  */
 function pairedUpdate(source: CapturedSource, primaryKey: readonly string[], parts: readonly Part[]): string {
   const same = primaryKey.map((column) => `n.${quoteIdentifier(column)} = o.${quoteIdentifier(column)}`);
   const first = quoteIdentifier(primaryKey[0]!);
   const unpaired = `o.${first} IS NULL OR n.${first} IS NULL`;
+  const differ = (columns: readonly string[]) => `${rowOf('o', columns)} *<> ${rowOf('n', columns)}`;
   const matters = parts.map(
-    ({ referencedColumns }) =>
-      `,\n  bool_or(${unpaired} OR ${rowOf('o', referencedColumns)} *<> ${rowOf('n', referencedColumns)})`,
+    ({ referencedColumns }) => `,\n  bool_or(${unpaired} OR ${differ(referencedColumns)})`,
   );
-  return `SELECT jsonb_agg(DISTINCT image.value)${matters.join('')}
-INTO images${parts.map((_, i) => `, matters_${i + 1}`).join('')}
+  const moved = `n.${first} IS NULL OR ${differ(source.linkColumns.map(({ name }) => name))}`;
+  return `SELECT
+  ${imageArray(source, 'n')} FILTER (WHERE n.${first} IS NOT NULL),
+  ${imageArray(source, 'o')} FILTER (WHERE o.${first} IS NOT NULL AND (${moved}))${matters.join('')}
+INTO images, old_images${parts.map((_, i) => `, matters_${i + 1}`).join('')}
 FROM old_rows AS o
 FULL JOIN new_rows AS n ON ${same.join(' AND ')}
-CROSS JOIN LATERAL (
-  VALUES
-    (CASE WHEN o.${first} IS NOT NULL THEN ${imageExpression('o', source.linkColumns)} END),
-    (CASE WHEN n.${first} IS NOT NULL THEN ${imageExpression('n', source.linkColumns)} END)
-) AS image (value)
-WHERE (
-    ${unpaired}
-    OR ${rowOf('o', source.referencedColumns)} *<> ${rowOf('n', source.referencedColumns)}
-  )
-  AND image.value IS NOT NULL;`;
+WHERE ${unpaired}
+  OR ${differ(source.referencedColumns)};
+IF old_images IS NOT NULL THEN
+  images := COALESCE(images, '[]') || old_images;
+END IF;`;
 }
 
 /**
@@ -195,14 +200,26 @@ export function rowOf(alias: string, columns: readonly string[], type: 'record' 
 /**
  * To the proxy where it holds the transaction, else to the queue. Queued too: what is too long for a notice, and what
  * could not be converted to the client's encoding, which would be an error in the user's statement.
+ *
+ * The setting alone proves nothing, anyone may SET it; the sequence's session value does (decision 001). IS TRUE: the
+ * setting is null in a session that never had a claim, and null AND … would go on to ask the sequence.
  */
 function deliver({ noticeBytes }: CaptureOptions): string {
-  return `IF current_setting('tviews.claim', true) = 'on' AND tviews.is_claimed() THEN
-  IF octet_length(change::text) <= ${noticeBytes} AND pg_client_encoding() = getdatabaseencoding() THEN
-    RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
-    RETURN NULL;
+  return `IF (current_setting('tviews.claim', true) = 'on') IS TRUE THEN
+  BEGIN
+    claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;
+  EXCEPTION
+    -- No claim in this session: somebody set tviews.claim by hand, or discarded its sequences.
+    WHEN object_not_in_prerequisite_state THEN
+      claimed := false;
+  END;
+  IF claimed THEN
+    IF octet_length(change::text) <= ${noticeBytes} AND pg_client_encoding() = getdatabaseencoding() THEN
+      RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
+      RETURN NULL;
+    END IF;
+    RAISE INFO USING ERRCODE = 'TV001', MESSAGE = ${quoteLiteral('{"queued": true}')};
   END IF;
-  RAISE INFO USING ERRCODE = 'TV001', MESSAGE = ${quoteLiteral('{"queued": true}')};
 END IF;
 INSERT INTO tviews.queue (change) VALUES (change);`;
 }

@@ -29,12 +29,17 @@ export interface FlushOptions {
   readonly lockSpace: number;
 }
 
+/** Beyond so many changes one query is cheaper than a loop. */
+const changesWithoutQuery = 16;
+
 export const ticketName = (tview: number): string => `ticket_${tview}`;
 
 export function flushFunction(tviews: readonly FlushedTview[], options: FlushOptions): string {
   const ordered = tviews.toSorted((a, b) => a.id - b.id);
   const body = `DECLARE
   merged jsonb;
+  single jsonb;
+  done boolean;
 ${ordered.map(({ id }) => `  reached_${id} boolean;`).join('\n')}
   result record;
   report jsonb := '[]';
@@ -42,6 +47,7 @@ ${ordered.map(({ id }) => `  reached_${id} boolean;`).join('\n')}
   ticket bigint;
   started timestamptz;
 BEGIN
+  -- Here and below, done := f(…): an assignment is evaluated by itself, where PERFORM would run a query.
   ${hang(normalise, 2)}
 
   -- Who may have to be refreshed: told of a change itself, or reading a tview that may be.
@@ -51,15 +57,15 @@ ${ordered.map((tview) => `  ${lock(tview, options)}`).join('\n')}
   IF merged <> '{}' THEN
     own_xid := pg_current_xact_id()::text::bigint;
     -- Opens the guards of the tv_ tables. Not in a SET clause: only a superuser may put a setting of ours into one.
-    PERFORM set_config('tviews.flushing', 'on', true);
+    done := set_config('tviews.flushing', 'on', true) IS NOT NULL;
 ${ordered.map((tview) => `    ${hang(section(tview, ordered), 4)}`).join('\n')}
-    PERFORM set_config('tviews.flushing', 'off', true);
+    done := set_config('tviews.flushing', 'off', true) IS NOT NULL;
   END IF;
 
   -- After the last flush nobody listens to notices any more: what a deferred trigger of the user writes during COMMIT
   -- must find the queue.
   IF release THEN
-    PERFORM tviews.release();
+    done := tviews.release() IS NOT NULL;
   END IF;
   RETURN report;
 END`;
@@ -97,19 +103,35 @@ function reachedBy(tview: FlushedTview, tviews: readonly FlushedTview[]): string
   return [told(tview, tviews), ...below.map(({ id }) => `reached_${id}`)].join(' OR ');
 }
 
-const normalise = `-- What is owed, as one object by source. One change of one statement, the common case, is one already.
+/**
+ * What is owed becomes one object by source. Mostly each source has one change, which is put in as it is, without a query;
+ * where one has several, or says that everything changed, all are merged by a query.
+ */
+const normalise = `-- What is owed, as one object by source.
 IF changes @> '[{"queued": true}]' THEN
   WITH gone AS (
     DELETE FROM tviews.queue AS q WHERE q.tx = pg_current_xact_id() RETURNING q.change
   )
   SELECT changes || COALESCE(jsonb_agg(gone.change), '[]') INTO changes FROM gone;
 END IF;
-IF jsonb_array_length(changes) = 1 AND changes->0 ? 'r' THEN
-  merged := jsonb_build_object(changes->0->>'s', changes->0->'r');
-  IF changes->0 ? 't' THEN
-    merged := merged || jsonb_build_object((changes->0->>'s') || ':t', changes->0->'t');
-  END IF;
+merged := '{}';
+IF jsonb_array_length(changes) <= ${changesWithoutQuery} THEN
+  FOR i IN 0 .. jsonb_array_length(changes) - 1 LOOP
+    single := changes->i;
+    IF single ? 'r' AND NOT merged ? (single->>'s') THEN
+      merged := merged || jsonb_build_object(single->>'s', single->'r');
+      IF single ? 't' THEN
+        merged := merged || jsonb_build_object((single->>'s') || ':t', single->'t');
+      END IF;
+    ELSIF NOT single ? 'queued' THEN
+      merged := NULL;
+      EXIT;
+    END IF;
+  END LOOP;
 ELSE
+  merged := NULL;
+END IF;
+IF merged IS NULL THEN
   SELECT COALESCE(jsonb_object_agg(c.source, c.images), '{}') INTO merged
   FROM (
     SELECT
@@ -137,7 +159,7 @@ const keyArray = (keys: Iterable<string>): string =>
   `array[${[...keys].toSorted().map(quoteLiteral).join(', ')}]`;
 
 function lock(tview: FlushedTview, { lockSpace }: FlushOptions): string {
-  return `IF reached_${tview.id} THEN PERFORM pg_advisory_xact_lock(${lockSpace}, ${tview.id}); END IF;`;
+  return `IF reached_${tview.id} THEN done := pg_advisory_xact_lock(${lockSpace}, ${tview.id}) IS NOT NULL; END IF;`;
 }
 
 /**
@@ -165,7 +187,7 @@ IF reached_${tview.id} THEN
         HINT = 'The transaction might succeed if retried.';
     END IF;
   END IF;
-  PERFORM setval(${quoteLiteral(ticket)}, own_xid);
+  done := setval(${quoteLiteral(ticket)}, own_xid) IS NOT NULL;
   IF ${told(tview, tviews)} THEN
     started := clock_timestamp();
     result := ${refresh}(merged);

@@ -48,6 +48,10 @@ export function imagesRelation(json: string, columns: readonly Column[]): string
   return `SELECT ${output.join(', ')}\nFROM jsonb_to_recordset(${json}) AS image (${declared.join(', ')})`;
 }
 
+/** One column of one image, read back as the value it was. */
+export const imageValue = (image: string, { name, type }: Column): string =>
+  `(${image}->>${quoteLiteral(name)})::${type}`;
+
 /** The settings a capture function needs for these columns. Each costs time in every statement, so only what matters. */
 export function captureSettings(columns: readonly Column[], comparesText: boolean): Record<string, string> {
   const exact = columns.every(({ type }) => asJson.test(type) || plainText.test(type));

@@ -6,10 +6,10 @@
  * `changes` is an object by source id: an array of images, or true for "everything may have changed". Under `t<tview id>`,
  * true means the same for one tview: how a repair goes the way of every write, with its locks and dependents.
  */
-import type { Column, QualifiedName, RefreshPlan } from '../definition/plan.ts';
+import type { Column, Occurrence, QualifiedName, RefreshPlan, Source } from '../definition/plan.ts';
 import { maximumImages, rowOf } from './capture.ts';
 import { quoteIdentifier, quoteLiteral, quoteQualified } from './identifier.ts';
-import { imageExpression, imagesRelation } from './image.ts';
+import { imageExpression, imagesRelation, imageValue } from './image.ts';
 import { dollarQuote, hang, objectName } from './text.ts';
 
 export interface RefreshedTview {
@@ -143,21 +143,15 @@ function keySteps(tview: RefreshedTview): string {
     .map((source, i) => {
       const id = quoteLiteral(String(tview.sourceIds[i]!));
       // Occurrences of one table often have one key query: a table read by three subqueries of the same correlation.
-      const paths = new Map<string, string[]>();
-      for (const { keyQuery, path } of source.occurrences) {
-        paths.set(keyQuery.trim(), [...(paths.get(keyQuery.trim()) ?? []), path.replaceAll(/\s+/g, ' ')]);
+      const queries = new Map<string, Occurrence[]>();
+      for (const occurrence of source.occurrences) {
+        const query = occurrence.keyQuery.trim();
+        queries.set(query, [...(queries.get(query) ?? []), occurrence]);
       }
-      const steps = [...paths].map(
-        ([keyQuery, explained]) => `${[...new Set(explained)].map((path) => `-- ${path}`).join('\n')}
-WITH changed AS (
-  ${hang(imagesRelation(`changes->${id}`, source.linkColumns), 2)}
-)
-SELECT ${tview.plan.key.map((_, k) => `key_${k + 1} || array_agg(found.k${k + 1})`).join(', ')}
-INTO ${keyVariables(tview)}
-FROM (
-  ${hang(keyQuery, 2)}
-) AS found (${keyAliases(tview)});`,
-      );
+      const steps = [...queries.values()].map((occurrences) => {
+        const paths = new Set(occurrences.map(({ path }) => `-- ${path.replaceAll(/\s+/g, ' ')}`));
+        return [...paths, keyStep(tview, source, `changes->${id}`, occurrences[0]!)].join('\n');
+      });
       return `IF changes ? ${id} THEN
   ${hang(steps.join('\n'), 2)}
 END IF;`;
@@ -165,16 +159,49 @@ END IF;`;
     .join('\n');
 }
 
+function keyStep(tview: RefreshedTview, source: Source, images: string, occurrence: Occurrence): string {
+  const query = `WITH changed AS (
+  ${hang(imagesRelation(images, source.linkColumns), 2)}
+)
+SELECT ${tview.plan.key.map((_, k) => `key_${k + 1} || array_agg(found.k${k + 1})`).join(', ')}
+INTO ${keyVariables(tview)}
+FROM (
+  ${hang(occurrence.keyQuery, 2)}
+) AS found (${keyAliases(tview)});`;
+  const { keyColumns } = occurrence;
+  if (!keyColumns) return query;
+  // One image that holds the key itself, the common case: no query.
+  const values = keyColumns.map((name) =>
+    imageValue(`${images}->0`, source.linkColumns.find((column) => column.name === name)!),
+  );
+  const append = tview.plan.key.map(
+    (column, k) => `key_${k + 1} := array_append(key_${k + 1}, ${values[k]!}::${elementType(column)});`,
+  );
+  const linked = values.map((value) => `${value} IS NOT NULL`).join(' AND ');
+  return `IF jsonb_array_length(${images}) = 1 THEN
+  IF ${linked} THEN
+    ${append.join(' ')}
+  END IF;
+ELSE
+  ${hang(query, 2)}
+END IF;`;
+}
+
+/** Most changes give one key, some by several ways: asking whether all are the same takes no query. */
 function distinctKeys(tview: RefreshedTview): string {
   const columns = tview.plan.key.map((_, i) => `k.k${i + 1}`);
   const isNull = tview.plan.key.map((_, i) => `d.k${i + 1} IS NULL`).join(' OR ');
   const first = tview.plan.key.map((_, i) => `key_${i + 1}[1] IS NULL`).join(' OR ');
-  return `IF cardinality(key_1) > 1 THEN
+  const oneKey = tview.plan.key
+    .map((_, i) => `key_${i + 1} = array_fill(key_${i + 1}[1], array[cardinality(key_1)])`)
+    .join(' AND ');
+  return `IF cardinality(key_1) = 1 OR ${oneKey} THEN
+  ${tview.plan.key.map((_, i) => `key_${i + 1} := key_${i + 1}[1:1];`).join(' ')}
+  unlinked := ${first};
+ELSE
   SELECT ${tview.plan.key.map((_, i) => `array_agg(d.k${i + 1})`).join(', ')}, bool_or(${isNull})
   INTO ${keyVariables(tview)}, unlinked
   FROM (SELECT DISTINCT ${columns.join(', ')} FROM ${unnestedKeys(tview)}) AS d;
-ELSE
-  unlinked := ${first};
 END IF;`;
 }
 

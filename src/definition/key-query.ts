@@ -70,6 +70,7 @@ export function writeKeyQuery(
       index,
       alias,
       mapping: path.hops.length === 0 ? 'local' : 'mapped',
+      keyColumns: path.hops.length === 0 ? path.keyColumns : null,
       path: describePath(definition, key, path),
       keyQuery,
       probes,

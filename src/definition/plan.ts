@@ -26,6 +26,8 @@ export interface Occurrence {
   readonly alias: string;
   /** `local`: the key is in the changed row itself. `mapped`: the key is reached by joining the path to the root. */
   readonly mapping: 'local' | 'mapped';
+  /** `local`: the columns of the changed row that are the key, in the key's order. `mapped`: null. */
+  readonly keyColumns: readonly string[] | null;
   /** The path to the root for people, for example `category c → product p (p.fk_category = c.pk_category)`. */
   readonly path: string;
   /**

@@ -284,6 +284,7 @@ async function compileByHand(
             index: 0,
             alias: 'tb_event',
             mapping: 'local',
+            keyColumns: ['pk_event'],
             path: 'tb_event',
             keyQuery: 'SELECT changed.pk_event FROM changed',
             probes: [],

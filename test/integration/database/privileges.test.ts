@@ -26,7 +26,7 @@ describe('an ordinary role cannot', () => {
     'forge a ticket': `SELECT setval('tviews.ticket_1', 1)`,
     'refresh on its own': `SELECT tviews.refresh_tv_product_1('{}')`,
     'end a claim on its own': 'SELECT tviews.release()',
-    'ask whether it is claimed': 'SELECT tviews.is_claimed()',
+    'ask whether it is claimed': `SELECT currval('tviews.claimed')`,
     'read the registry': 'SELECT * FROM tviews.tview',
     'change a setting': `UPDATE tviews.setting SET value = '0'`,
     'create in our schema': 'CREATE TABLE tviews.mine ()',

@@ -38,6 +38,7 @@ const plan: RefreshPlan = {
           index: 0,
           alias: 'l',
           mapping: 'local',
+          keyColumns: ['order_id', 'sku"'],
           path: 'line l',
           keyQuery: 'SELECT changed.order_id, changed."sku""" FROM changed',
           probes: [],
@@ -56,6 +57,7 @@ const plan: RefreshPlan = {
           index: 1,
           alias: 'r',
           mapping: 'mapped',
+          keyColumns: null,
           path: 'rate r → line l (l.factor = r.factor)',
           keyQuery:
             'SELECT l.order_id, l."sku"""\nFROM changed\nJOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) changed.factor',

@@ -5,6 +5,7 @@ AS $$
 DECLARE
   images jsonb;
   change jsonb;
+  claimed boolean;
 BEGIN
   SELECT jsonb_agg(jsonb_build_object('order_id', r."order_id", 'sku"', r."sku""")) INTO images
   FROM new_rows AS r;
@@ -16,12 +17,21 @@ BEGIN
   ELSE
     change := jsonb_build_object('s', 7, 'r', images);
   END IF;
-  IF current_setting('tviews.claim', true) = 'on' AND tviews.is_claimed() THEN
-    IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
-      RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
-      RETURN NULL;
+  IF (current_setting('tviews.claim', true) = 'on') IS TRUE THEN
+    BEGIN
+      claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;
+    EXCEPTION
+      -- No claim in this session: somebody set tviews.claim by hand, or discarded its sequences.
+      WHEN object_not_in_prerequisite_state THEN
+        claimed := false;
+    END;
+    IF claimed THEN
+      IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
+        RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
+        RETURN NULL;
+      END IF;
+      RAISE INFO USING ERRCODE = 'TV001', MESSAGE = '{"queued": true}';
     END IF;
-    RAISE INFO USING ERRCODE = 'TV001', MESSAGE = '{"queued": true}';
   END IF;
   INSERT INTO tviews.queue (change) VALUES (change);
   RETURN NULL;
@@ -38,25 +48,24 @@ AS $$
 DECLARE
   images jsonb;
   change jsonb;
+  claimed boolean;
+  old_images jsonb;
   matters_1 boolean;
   matters_2 boolean;
 BEGIN
-  SELECT jsonb_agg(DISTINCT image.value),
+  SELECT
+    jsonb_agg(jsonb_build_object('order_id', n."order_id", 'sku"', n."sku""")) FILTER (WHERE n."order_id" IS NOT NULL),
+    jsonb_agg(jsonb_build_object('order_id', o."order_id", 'sku"', o."sku""")) FILTER (WHERE o."order_id" IS NOT NULL AND (n."order_id" IS NULL OR ROW(o."order_id", o."sku""")::record *<> ROW(n."order_id", n."sku""")::record)),
     bool_or(o."order_id" IS NULL OR n."order_id" IS NULL OR ROW(o."order_id", o."sku""", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."quantity")::record),
     bool_or(o."order_id" IS NULL OR n."order_id" IS NULL OR ROW(o."order_id", o."sku""")::record *<> ROW(n."order_id", n."sku""")::record)
-  INTO images, matters_1, matters_2
+  INTO images, old_images, matters_1, matters_2
   FROM old_rows AS o
   FULL JOIN new_rows AS n ON n."order_id" = o."order_id" AND n."sku""" = o."sku"""
-  CROSS JOIN LATERAL (
-    VALUES
-      (CASE WHEN o."order_id" IS NOT NULL THEN jsonb_build_object('order_id', o."order_id", 'sku"', o."sku""") END),
-      (CASE WHEN n."order_id" IS NOT NULL THEN jsonb_build_object('order_id', n."order_id", 'sku"', n."sku""") END)
-  ) AS image (value)
-  WHERE (
-      o."order_id" IS NULL OR n."order_id" IS NULL
-      OR ROW(o."order_id", o."sku""", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."quantity")::record
-    )
-    AND image.value IS NOT NULL;
+  WHERE o."order_id" IS NULL OR n."order_id" IS NULL
+    OR ROW(o."order_id", o."sku""", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."quantity")::record;
+  IF old_images IS NOT NULL THEN
+    images := COALESCE(images, '[]') || old_images;
+  END IF;
   IF images IS NULL THEN
     RETURN NULL;
   END IF;
@@ -68,12 +77,21 @@ BEGIN
   IF NOT (matters_1 AND matters_2) THEN
     change := change || jsonb_build_object('t', CASE WHEN matters_1 THEN '[3]'::jsonb ELSE '[]' END || CASE WHEN matters_2 THEN '[4]'::jsonb ELSE '[]' END);
   END IF;
-  IF current_setting('tviews.claim', true) = 'on' AND tviews.is_claimed() THEN
-    IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
-      RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
-      RETURN NULL;
+  IF (current_setting('tviews.claim', true) = 'on') IS TRUE THEN
+    BEGIN
+      claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;
+    EXCEPTION
+      -- No claim in this session: somebody set tviews.claim by hand, or discarded its sequences.
+      WHEN object_not_in_prerequisite_state THEN
+        claimed := false;
+    END;
+    IF claimed THEN
+      IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
+        RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
+        RETURN NULL;
+      END IF;
+      RAISE INFO USING ERRCODE = 'TV001', MESSAGE = '{"queued": true}';
     END IF;
-    RAISE INFO USING ERRCODE = 'TV001', MESSAGE = '{"queued": true}';
   END IF;
   INSERT INTO tviews.queue (change) VALUES (change);
   RETURN NULL;
@@ -90,6 +108,7 @@ AS $$
 DECLARE
   images jsonb;
   change jsonb;
+  claimed boolean;
 BEGIN
   SELECT jsonb_agg(jsonb_build_object('order_id', r."order_id", 'sku"', r."sku""")) INTO images
   FROM old_rows AS r;
@@ -101,12 +120,21 @@ BEGIN
   ELSE
     change := jsonb_build_object('s', 7, 'r', images);
   END IF;
-  IF current_setting('tviews.claim', true) = 'on' AND tviews.is_claimed() THEN
-    IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
-      RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
-      RETURN NULL;
+  IF (current_setting('tviews.claim', true) = 'on') IS TRUE THEN
+    BEGIN
+      claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;
+    EXCEPTION
+      -- No claim in this session: somebody set tviews.claim by hand, or discarded its sequences.
+      WHEN object_not_in_prerequisite_state THEN
+        claimed := false;
+    END;
+    IF claimed THEN
+      IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
+        RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
+        RETURN NULL;
+      END IF;
+      RAISE INFO USING ERRCODE = 'TV001', MESSAGE = '{"queued": true}';
     END IF;
-    RAISE INFO USING ERRCODE = 'TV001', MESSAGE = '{"queued": true}';
   END IF;
   INSERT INTO tviews.queue (change) VALUES (change);
   RETURN NULL;
@@ -122,13 +150,23 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   change jsonb := jsonb_build_object('s', 7, 'all', true);
+  claimed boolean;
 BEGIN
-  IF current_setting('tviews.claim', true) = 'on' AND tviews.is_claimed() THEN
-    IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
-      RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
-      RETURN NULL;
+  IF (current_setting('tviews.claim', true) = 'on') IS TRUE THEN
+    BEGIN
+      claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;
+    EXCEPTION
+      -- No claim in this session: somebody set tviews.claim by hand, or discarded its sequences.
+      WHEN object_not_in_prerequisite_state THEN
+        claimed := false;
+    END;
+    IF claimed THEN
+      IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
+        RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
+        RETURN NULL;
+      END IF;
+      RAISE INFO USING ERRCODE = 'TV001', MESSAGE = '{"queued": true}';
     END IF;
-    RAISE INFO USING ERRCODE = 'TV001', MESSAGE = '{"queued": true}';
   END IF;
   INSERT INTO tviews.queue (change) VALUES (change);
   RETURN NULL;

@@ -12,6 +12,8 @@ SET jit = 'off'
 AS $$
 DECLARE
   merged jsonb;
+  single jsonb;
+  done boolean;
   reached_3 boolean;
   reached_4 boolean;
   result record;
@@ -20,19 +22,32 @@ DECLARE
   ticket bigint;
   started timestamptz;
 BEGIN
-  -- What is owed, as one object by source. One change of one statement, the common case, is one already.
+  -- Here and below, done := f(…): an assignment is evaluated by itself, where PERFORM would run a query.
+  -- What is owed, as one object by source.
   IF changes @> '[{"queued": true}]' THEN
     WITH gone AS (
       DELETE FROM tviews.queue AS q WHERE q.tx = pg_current_xact_id() RETURNING q.change
     )
     SELECT changes || COALESCE(jsonb_agg(gone.change), '[]') INTO changes FROM gone;
   END IF;
-  IF jsonb_array_length(changes) = 1 AND changes->0 ? 'r' THEN
-    merged := jsonb_build_object(changes->0->>'s', changes->0->'r');
-    IF changes->0 ? 't' THEN
-      merged := merged || jsonb_build_object((changes->0->>'s') || ':t', changes->0->'t');
-    END IF;
+  merged := '{}';
+  IF jsonb_array_length(changes) <= 16 THEN
+    FOR i IN 0 .. jsonb_array_length(changes) - 1 LOOP
+      single := changes->i;
+      IF single ? 'r' AND NOT merged ? (single->>'s') THEN
+        merged := merged || jsonb_build_object(single->>'s', single->'r');
+        IF single ? 't' THEN
+          merged := merged || jsonb_build_object((single->>'s') || ':t', single->'t');
+        END IF;
+      ELSIF NOT single ? 'queued' THEN
+        merged := NULL;
+        EXIT;
+      END IF;
+    END LOOP;
   ELSE
+    merged := NULL;
+  END IF;
+  IF merged IS NULL THEN
     SELECT COALESCE(jsonb_object_agg(c.source, c.images), '{}') INTO merged
     FROM (
       SELECT
@@ -59,13 +74,13 @@ BEGIN
   -- Who may have to be refreshed: told of a change itself, or reading a tview that may be.
   reached_3 := merged ?| array['7', '8', 't3'];
   reached_4 := merged ?| array['9', 't4'] OR reached_3;
-  IF reached_3 THEN PERFORM pg_advisory_xact_lock(1953916265, 3); END IF;
-  IF reached_4 THEN PERFORM pg_advisory_xact_lock(1953916265, 4); END IF;
+  IF reached_3 THEN done := pg_advisory_xact_lock(1953916265, 3) IS NOT NULL; END IF;
+  IF reached_4 THEN done := pg_advisory_xact_lock(1953916265, 4) IS NOT NULL; END IF;
 
   IF merged <> '{}' THEN
     own_xid := pg_current_xact_id()::text::bigint;
     -- Opens the guards of the tv_ tables. Not in a SET clause: only a superuser may put a setting of ours into one.
-    PERFORM set_config('tviews.flushing', 'on', true);
+    done := set_config('tviews.flushing', 'on', true) IS NOT NULL;
     -- "shop.tv_order line"
     IF reached_3 THEN
       IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
@@ -76,7 +91,7 @@ BEGIN
             HINT = 'The transaction might succeed if retried.';
         END IF;
       END IF;
-      PERFORM setval('tviews.ticket_3', own_xid);
+      done := setval('tviews.ticket_3', own_xid) IS NOT NULL;
       IF merged ?| array['7', '8', 't3'] THEN
         started := clock_timestamp();
         result := tviews."refresh_tv_order line_3"(merged);
@@ -100,7 +115,7 @@ BEGIN
             HINT = 'The transaction might succeed if retried.';
         END IF;
       END IF;
-      PERFORM setval('tviews.ticket_4', own_xid);
+      done := setval('tviews.ticket_4', own_xid) IS NOT NULL;
       IF merged ?| array['9', 't4'] THEN
         started := clock_timestamp();
         result := tviews."refresh_tv_order_4"(merged);
@@ -111,13 +126,13 @@ BEGIN
         );
       END IF;
     END IF;
-    PERFORM set_config('tviews.flushing', 'off', true);
+    done := set_config('tviews.flushing', 'off', true) IS NOT NULL;
   END IF;
 
   -- After the last flush nobody listens to notices any more: what a deferred trigger of the user writes during COMMIT
   -- must find the queue.
   IF release THEN
-    PERFORM tviews.release();
+    done := tviews.release() IS NOT NULL;
   END IF;
   RETURN report;
 END

@@ -26,15 +26,21 @@ BEGIN
   IF NOT everything THEN
     IF changes ? '7' THEN
       -- line l
-      WITH changed AS (
-        SELECT image."order_id", image."sku"""
-        FROM jsonb_to_recordset(changes->'7') AS image ("order_id" bigint, "sku""" character varying(20) COLLATE pg_catalog."C")
-      )
-      SELECT key_1 || array_agg(found.k1), key_2 || array_agg(found.k2)
-      INTO key_1, key_2
-      FROM (
-        SELECT changed.order_id, changed."sku""" FROM changed
-      ) AS found (k1, k2);
+      IF jsonb_array_length(changes->'7') = 1 THEN
+        IF (changes->'7'->0->>'order_id')::bigint IS NOT NULL AND (changes->'7'->0->>'sku"')::character varying(20) IS NOT NULL THEN
+          key_1 := array_append(key_1, (changes->'7'->0->>'order_id')::bigint::bigint); key_2 := array_append(key_2, (changes->'7'->0->>'sku"')::character varying(20)::character varying);
+        END IF;
+      ELSE
+        WITH changed AS (
+          SELECT image."order_id", image."sku"""
+          FROM jsonb_to_recordset(changes->'7') AS image ("order_id" bigint, "sku""" character varying(20) COLLATE pg_catalog."C")
+        )
+        SELECT key_1 || array_agg(found.k1), key_2 || array_agg(found.k2)
+        INTO key_1, key_2
+        FROM (
+          SELECT changed.order_id, changed."sku""" FROM changed
+        ) AS found (k1, k2);
+      END IF;
     END IF;
     IF changes ? '8' THEN
       -- rate r → line l (l.factor = r.factor)
@@ -54,12 +60,13 @@ BEGIN
       keys := 0; written := 0; deleted := 0;
       RETURN;
     END IF;
-    IF cardinality(key_1) > 1 THEN
+    IF cardinality(key_1) = 1 OR key_1 = array_fill(key_1[1], array[cardinality(key_1)]) AND key_2 = array_fill(key_2[1], array[cardinality(key_1)]) THEN
+      key_1 := key_1[1:1]; key_2 := key_2[1:1];
+      unlinked := key_1[1] IS NULL OR key_2[1] IS NULL;
+    ELSE
       SELECT array_agg(d.k1), array_agg(d.k2), bool_or(d.k1 IS NULL OR d.k2 IS NULL)
       INTO key_1, key_2, unlinked
       FROM (SELECT DISTINCT k.k1, k.k2 FROM unnest(key_1, key_2) AS k (k1, k2)) AS d;
-    ELSE
-      unlinked := key_1[1] IS NULL OR key_2[1] IS NULL;
     END IF;
     IF unlinked AND EXISTS (SELECT FROM "shop"."v_order line" AS v WHERE v."order_id" IS NULL OR v."sku""" IS NULL) THEN
       RAISE not_null_violation USING
