@@ -10,6 +10,7 @@
 import type { Logger } from 'pino';
 import { SqlState } from '../../src/errors/errors.ts';
 import type { DatabaseTimes } from '../../src/observe/metrics.ts';
+import { clock } from '../relay/clock.ts';
 import { runOwn } from '../relay/link-executor.ts';
 import { ServerError } from '../relay/own-query.ts';
 import type { ServerSource, SourceStats } from '../relay/ports.ts';
@@ -153,7 +154,7 @@ export class Pool implements ServerSource {
         return link;
       }
     }
-    this.#waiting.push({ session, since: performance.now() });
+    this.#waiting.push({ session, since: clock.now });
     const failure = this.#total === 0 ? this.failure : null;
     // Not at once: the session has not noted yet that it waits.
     if (failure !== null) queueMicrotask(() => this.#refuseAll(failure));
@@ -221,11 +222,11 @@ export class Pool implements ServerSource {
     const next = this.#waiting.shift();
     if (next !== undefined) {
       this.#active.add(link);
-      this.#times.wait.observe((performance.now() - next.since) / 1000);
+      this.#times.wait.observe((clock.now - next.since) / 1000);
       next.session.assigned(link);
       return;
     }
-    link.idleSince = performance.now();
+    link.idleSince = clock.now;
     link.onUnlinkedClose = (reason) => {
       link.closeReason ??= reason;
       const at = this.#idle.indexOf(link);
@@ -236,7 +237,7 @@ export class Pool implements ServerSource {
   }
 
   #isTooOld(link: ServerLink): boolean {
-    return performance.now() - link.connectedAt >= this.#settings.serverLifetimeMs;
+    return clock.now - link.connectedAt >= this.#settings.serverLifetimeMs;
   }
 
   /** @param busy a statement is running that nobody waits for any more: cancel it, or it would run on */
@@ -273,7 +274,10 @@ export class Pool implements ServerSource {
     } finally {
       link.cancelsInFlight -= 1;
       // In #settling it can only wait for us: its reset, too, begins when the last cancel has ended.
-      if (link.cancelsInFlight === 0 && this.#settling.delete(link)) this.#afterCancels(link);
+      if (link.cancelsInFlight === 0 && this.#settling.delete(link)) {
+        clock.tick();
+        this.#afterCancels(link);
+      }
     }
   }
 
@@ -296,6 +300,7 @@ export class Pool implements ServerSource {
       (link) => {
         this.#loggingIn = false;
         this.#lastFailure = null;
+        clock.tick();
         this.#free(link, true);
         this.#launch();
       },
@@ -314,6 +319,7 @@ export class Pool implements ServerSource {
 
   async #logIn(): Promise<ServerLink> {
     const login = await connectServer(this.#target, this.#abort.signal);
+    clock.tick();
     const link = new ServerLink(login.wire, {
       processId: login.pid,
       secretKey: login.secret,
@@ -346,7 +352,8 @@ export class Pool implements ServerSource {
   }
 
   /** Called a few times a second by the janitor. */
-  maintain(now: number): void {
+  maintain(): void {
+    const { now } = clock;
     const { queryWaitTimeoutMs, serverIdleTimeoutMs } = this.#settings;
     while (
       queryWaitTimeoutMs > 0 &&

@@ -3,7 +3,7 @@
  * that knows the statement by the pool's name. In session mode names go out as they are and are only remembered.
  */
 
-import { classify, StatementClass } from '../statements/classify.ts';
+import { StatementClass } from '../statements/classify.ts';
 import {
   closeMessage,
   type ServerStatements,
@@ -67,9 +67,10 @@ export class ClientStatements {
     if (!this.#unnamedIsHere) return;
     this.#unnamedIsHere = false;
     if (this.#unnamedChunk === null) return;
+    if (this.#unnamedChunk.length <= KEPT_UNNAMED_BYTES) return;
     const message = parseAt(this.#unnamedChunk, this.#unnamedFrom);
     const keeps = !this.#unnamedIsBound || message.length <= KEPT_UNNAMED_BYTES;
-    // A copy: it may be kept for long, and must not keep the whole chunk it came in.
+    // A copy: it may be kept for long, and must not keep the whole large chunk it came in.
     this.#unnamedChunk = keeps ? Buffer.from(message) : null;
     this.#unnamedFrom = 0;
   }
@@ -105,6 +106,7 @@ export class ClientStatements {
   parse(
     link: ServerLink,
     outbox: Outbox,
+    statementClass: StatementClass,
     chunk: Buffer,
     at: number,
     nameEnd: number,
@@ -116,7 +118,6 @@ export class ClientStatements {
       this.#parseNamed(link, outbox, chunk, at, nameEnd, next);
       return;
     }
-    const statementClass = classify(chunk, nameEnd + 1, textEnd);
     const prepared =
       this.#keepsText && (!isUnnamed || statementClass !== StatementClass.Read)
         ? { class: statementClass, text: chunk.toString('utf8', nameEnd + 1, textEnd) }

@@ -10,6 +10,7 @@ import type { ParameterValues } from '../server/parameters.ts';
 import type { ServerStatements } from '../statements/store.ts';
 import { Backend, TransactionStatus } from '../wire/codes.ts';
 import { errorResponseFromFields, type ReceivedReport, readReport } from '../wire/messages/report.ts';
+import { clock } from './clock.ts';
 import { Inbox } from './inbox.ts';
 import type { Wire } from './ports.ts';
 import { Action, Kind, type Note, RequestQueue } from './requests.ts';
@@ -89,7 +90,7 @@ export class ServerLink {
   readonly parameters: ParameterValues;
   readonly statements: ServerStatements;
   readonly queue = new RequestQueue();
-  readonly connectedAt = performance.now();
+  readonly connectedAt = clock.now;
   /** Since when it is idle, for server_idle_timeout. */
   idleSince = this.connectedAt;
   owner: LinkOwner | null = null;
@@ -132,6 +133,7 @@ export class ServerLink {
     this.parameters = login.parameters;
     this.statements = login.statements;
     wire.onBytes = (received) => {
+      clock.tick();
       try {
         const chunk = this.#inbox.take(received);
         this.receivedBytes += received.length;

@@ -21,6 +21,7 @@ import { flush as flushRequest, query, sync } from '../wire/messages/requests.ts
 import { readyForQuery } from '../wire/messages/session.ts';
 import { encodeError, encodeResult } from './answers.ts';
 import { ClientStatements } from './client-statements.ts';
+import { clock } from './clock.ts';
 import { prepare, type StatementFacts } from './decide.ts';
 import { ExtendedBatch } from './extended-batch.ts';
 import { Inbox } from './inbox.ts';
@@ -141,6 +142,7 @@ export class Session implements LinkOwner {
 
   #receive(received: Buffer): void {
     if (this.#closed) return;
+    clock.tick();
     this.#source.stats.receivedBytes += received.length;
     if (this.#hold !== null) {
       this.#inbox.add(received);
@@ -262,7 +264,7 @@ export class Session implements LinkOwner {
   #attach(link: ServerLink): void {
     this.link = link;
     link.owner = this;
-    this.#linkedAt = performance.now();
+    this.#linkedAt = clock.now;
     link.wire.onDrain = this.#resumeReading;
     const sync = this.parameters.difference(link.parameters);
     if (sync !== null) {
@@ -365,7 +367,7 @@ export class Session implements LinkOwner {
   }
 
   #started(link: ServerLink): void {
-    if (link.queue.running === 0) this.#queryStartedAt = performance.now();
+    if (link.queue.running === 0) this.#queryStartedAt = clock.now;
   }
 
   #query(link: ServerLink, chunk: Buffer, at: number, next: number, end: number): boolean {
@@ -468,7 +470,8 @@ export class Session implements LinkOwner {
     const textEnd = nameEnd < 0 ? -1 : chunk.indexOf(0, nameEnd + 1);
     if (textEnd < 0 || textEnd >= next) return this.#malformed('Parse');
     const ddl = this.#deps.ddl;
-    if (ddl !== null && classify(chunk, nameEnd + 1, textEnd) === StatementClass.MaybeTview) {
+    const statementClass = classify(chunk, nameEnd + 1, textEnd);
+    if (ddl !== null && statementClass === StatementClass.MaybeTview) {
       const text = chunk.toString('utf8', nameEnd + 1, textEnd);
       if (ddl.recognises(text)) {
         const name = chunk.toString('utf8', at + 5, nameEnd);
@@ -480,7 +483,7 @@ export class Session implements LinkOwner {
       this.#waitForReplies(chunk, at);
       return false;
     }
-    this.#statements.parse(link, this.#outbox, chunk, at, nameEnd, textEnd, next);
+    this.#statements.parse(link, this.#outbox, statementClass, chunk, at, nameEnd, textEnd, next);
     this.#batch.unsynced = true;
     return true;
   }
@@ -702,7 +705,7 @@ export class Session implements LinkOwner {
     if (link.queue.running === 0 && this.#queryStartedAt !== 0) {
       const stats = this.#source.stats;
       stats.queries += 1;
-      stats.observeQuery((performance.now() - this.#queryStartedAt) / 1000);
+      stats.observeQuery((clock.now - this.#queryStartedAt) / 1000);
       this.#queryStartedAt = 0;
     }
     if (status !== TransactionStatus.idle || refresh === null || refresh.isEmpty) return true;
@@ -789,7 +792,7 @@ export class Session implements LinkOwner {
     this.#resumeReading();
     const stats = this.#source.stats;
     stats.transactions += 1;
-    stats.observeTransaction((performance.now() - this.#linkedAt) / 1000);
+    stats.observeTransaction((clock.now - this.#linkedAt) / 1000);
     this.#source.release(link, this);
   }
 
@@ -871,7 +874,7 @@ export class Session implements LinkOwner {
 }
 
 function flushNote(trigger: FlushTrigger): Note {
-  return { kind: 'flush', trigger, startedAt: performance.now() };
+  return { kind: 'flush', trigger, startedAt: clock.now };
 }
 
 function isLarge(type: number): boolean {

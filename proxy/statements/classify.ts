@@ -23,48 +23,64 @@ export const StatementClass = {
 export type StatementClass = (typeof StatementClass)[keyof typeof StatementClass];
 
 /** First words of statements that cannot end a transaction, whatever follows them. */
-const CLASS_BY_WORD: ReadonlyMap<string, StatementClass> = new Map<string, StatementClass>([
-  ...[
-    'select',
-    'values',
-    'table',
-    'show',
-    'set',
-    'reset',
-    'fetch',
-    'move',
-    'close',
-    'declare',
-    'savepoint',
-    'release',
-    'listen',
-    'unlisten',
-    'notify',
-    'lock',
-    'analyze',
-    'grant',
-    'revoke',
-    'comment',
-    'alter',
-    'refresh',
-    'reindex',
-    'security',
-    'reassign',
-    'load',
-    'cluster',
-    'checkpoint',
-    'vacuum',
-  ].map((word) => [word, StatementClass.Read] as const),
-  ...['insert', 'update', 'delete', 'merge', 'copy', 'with', 'execute', 'truncate', 'explain'].map(
-    (word) => [word, StatementClass.Write] as const,
-  ),
-  ['deallocate', StatementClass.Forget],
-  ['discard', StatementClass.Forget],
-  ['begin', StatementClass.Begin],
-  ['start', StatementClass.Begin],
-  ['create', StatementClass.MaybeTview],
-  ['drop', StatementClass.MaybeTview],
+const WORDS: readonly (readonly [StatementClass, string])[] = [
+  [
+    StatementClass.Read,
+    `select values table show set reset fetch move close declare savepoint release listen unlisten notify lock analyze
+     grant revoke comment alter refresh reindex security reassign load cluster checkpoint vacuum`,
+  ],
+  [StatementClass.Write, 'insert update delete merge copy with execute truncate explain'],
+  [StatementClass.Forget, 'deallocate discard'],
+  [StatementClass.Begin, 'begin start'],
+  [StatementClass.MaybeTview, 'create drop'],
+];
+
+/** Words that say more than a class, and have to be asked about. */
+const COMMIT = 'commit';
+const END = 'end';
+const ROLLBACK = 'rollback';
+const ABORT = 'abort';
+const PREPARE = 'prepare';
+const SELECT = 'select';
+const PREPARED = 'prepared';
+const TRANSACTION = 'transaction';
+const WORK = 'work';
+const TO = 'to';
+
+interface Word {
+  readonly text: string;
+  /** Undefined: what it does depends on what follows. */
+  readonly class: StatementClass | undefined;
+}
+
+/** Whatever is not among the words. */
+const UNKNOWN_WORD: Word = { text: '', class: undefined };
+
+/** By hash: a word is looked up without making a string of it. Two words of one hash would be an error at load. */
+const WORD_BY_HASH: ReadonlyMap<number, Word> = hashWords([
+  ...WORDS.flatMap(([kind, words]) => words.split(/\s+/).map((text) => ({ text, class: kind }))),
+  ...[COMMIT, END, ROLLBACK, ABORT, PREPARE, PREPARED, TRANSACTION, WORK, TO].map((text) => ({
+    text,
+    class: undefined,
+  })),
 ]);
+
+function hashWords(words: readonly Word[]): ReadonlyMap<number, Word> {
+  const byHash = new Map<number, Word>();
+  for (const word of words) {
+    let hash = 0;
+    for (let index = 0; index < word.text.length; index++)
+      hash = addLetter(hash, word.text.charCodeAt(index));
+    if (byHash.has(hash)) throw new Error(`hash collision of ${word.text} and ${byHash.get(hash)!.text}`);
+    byHash.set(hash, word);
+  }
+  return byHash;
+}
+
+/** Upper and lower case of a letter count the same. */
+function addLetter(hash: number, letter: number): number {
+  return (Math.imul(hash, 31) + (letter | 0x20)) | 0;
+}
 
 const isSpace = (byte: number | undefined): boolean =>
   byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09 || byte === 0x0c || byte === 0x0b;
@@ -111,9 +127,17 @@ function wordEnd(text: Uint8Array, from: number, end: number): number {
 /** Longest word we look for, `transaction`; a longer one is not ours. */
 const MAX_WORD = 16;
 
-function wordAt(text: Buffer, from: number, end: number): string {
+/** Hot path: the word at `from`, without allocation. */
+function wordAt(text: Uint8Array, from: number, end: number): Word {
   const to = wordEnd(text, from, Math.min(end, from + MAX_WORD));
-  return text.toString('latin1', from, to).toLowerCase();
+  let hash = 0;
+  for (let at = from; at < to; at++) hash = addLetter(hash, text[at]!);
+  const word = WORD_BY_HASH.get(hash);
+  if (word === undefined || word.text.length !== to - from) return UNKNOWN_WORD;
+  for (let index = 0; index < word.text.length; index++) {
+    if (word.text.charCodeAt(index) !== (text[from + index]! | 0x20)) return UNKNOWN_WORD;
+  }
+  return word;
 }
 
 /**
@@ -125,21 +149,21 @@ export function classify(text: Buffer, start: number, end: number): StatementCla
   while (at < end && text[at] === 0x28) at = skipBlank(text, at + 1, end); // ( SELECT …
   if (at >= end) return StatementClass.Read; // an empty statement
   const word = wordAt(text, at, end);
-  const known = CLASS_BY_WORD.get(word);
-  if (known !== undefined) {
-    if (word === 'select') return mayCreateTview(text, at + 6, end) ? StatementClass.MaybeTview : known;
-    return known;
+  if (word.class !== undefined) {
+    if (word.text === SELECT && mayCreateTview(text, at + SELECT.length, end))
+      return StatementClass.MaybeTview;
+    return word.class;
   }
-  const next = skipBlank(text, at + word.length, end);
-  switch (word) {
-    case 'commit':
-    case 'end':
-      return wordAt(text, next, end) === 'prepared' ? StatementClass.Read : StatementClass.Commit;
-    case 'rollback':
-    case 'abort':
+  const next = skipBlank(text, at + word.text.length, end);
+  switch (word.text) {
+    case COMMIT:
+    case END:
+      return wordAt(text, next, end).text === PREPARED ? StatementClass.Read : StatementClass.Commit;
+    case ROLLBACK:
+    case ABORT:
       return classifyRollback(text, next, end);
-    case 'prepare':
-      return wordAt(text, next, end) === 'transaction'
+    case PREPARE:
+      return wordAt(text, next, end).text === TRANSACTION
         ? StatementClass.PrepareTransaction
         : StatementClass.Read;
     default:
@@ -148,14 +172,11 @@ export function classify(text: Buffer, start: number, end: number): StatementCla
 }
 
 function classifyRollback(text: Buffer, from: number, end: number): StatementClass {
-  let word = wordAt(text, from, end);
-  let at = from;
-  if (word === 'work' || word === 'transaction') {
-    at = skipBlank(text, from + word.length, end);
-    word = wordAt(text, at, end);
-  }
-  if (word === 'to') return StatementClass.RollbackTo;
-  return word === 'prepared' ? StatementClass.Read : StatementClass.Rollback;
+  let word = wordAt(text, from, end).text;
+  if (word === WORK || word === TRANSACTION)
+    word = wordAt(text, skipBlank(text, from + word.length, end), end).text;
+  if (word === TO) return StatementClass.RollbackTo;
+  return word === PREPARED ? StatementClass.Read : StatementClass.Rollback;
 }
 
 /** `SELECT [public.]pg_tviews_…(`: only these go on to the real recogniser. */
