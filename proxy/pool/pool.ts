@@ -169,11 +169,12 @@ export class Pool implements ServerSource {
   release(link: ServerLink, session: Session): void {
     this.#active.delete(link);
     if (!link.isReusable) {
-      this.#close(link, link.queue.running > 0);
+      this.#close(link, link.queue.running > 0 && !link.saidGoodbye);
       this.#launch();
       return;
     }
     void session;
+    link.saidGoodbye = false;
     if (link.cancelsInFlight === 0) {
       this.#recycle(link);
       return;

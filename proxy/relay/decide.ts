@@ -32,6 +32,8 @@ export interface Situation {
   readonly running: number;
   readonly claimed: boolean;
   readonly pending: boolean;
+  /** Pending, or perhaps in the queue, because something ran unclaimed. COMMIT flushes the queue by itself; a read does not. */
+  readonly mayOwe: boolean;
   /** Changes of this transaction were flushed: rolled back to a savepoint before that, they are pending again. */
   readonly flushed: boolean;
 }
@@ -46,7 +48,7 @@ export interface StatementFacts {
 }
 
 export function prepare(situation: Situation, statement: StatementFacts): Preparation {
-  const { status, running, claimed, pending, flushed } = situation;
+  const { status, running, claimed, pending, mayOwe, flushed } = situation;
   if (situation.deaf) return 'nothing';
   // What is under way may be a ROLLBACK TO: it makes pending again what was flushed, and a failed transaction good.
   const unclear = running > 0 && (claimed || pending || flushed);
@@ -61,16 +63,18 @@ export function prepare(situation: Situation, statement: StatementFacts): Prepar
     const claims =
       statement.class === StatementClass.Write &&
       running === 0 &&
-      !(pending && statement.namesTview()) &&
+      !(mayOwe && statement.namesTview()) &&
       statement.isSingle() &&
       statement.namesSource();
     if (claims) return 'claim';
-    if (!pending && !unclear) return 'nothing';
+    if (!mayOwe && !unclear) return 'nothing';
   }
   const what = needs(statement);
   if (what === 'nothing') return what;
+  // Of the queue nobody but a reader has to be told.
+  if (what !== 'flush' && !claimed && !pending && !unclear) return 'nothing';
   if (running > 0) return 'wait';
-  return what === 'flush' && !pending ? 'nothing' : what;
+  return what === 'flush' && !mayOwe ? 'nothing' : what;
 }
 
 /** What the statement needs in a transaction that owes. */
@@ -89,6 +93,17 @@ function needs(statement: StatementFacts): 'nothing' | 'flush' | 'settle' | 'set
       return 'settle';
     default:
       return 'settle-first';
+  }
+}
+
+/** Whether a statement that goes out unclaimed inside a transaction block may write a source all the same. */
+export function mayWriteUnclaimed(statement: StatementFacts): boolean {
+  switch (statement.class) {
+    case StatementClass.Write:
+    case StatementClass.Opaque:
+      return true;
+    default:
+      return !statement.isSingle();
   }
 }
 

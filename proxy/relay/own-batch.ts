@@ -16,8 +16,8 @@ export interface OwnBatch {
   /** Just behind the Sync. */
   readonly end: number;
   readonly executes: boolean;
-  /** A portal was described, so the row's description has been promised. */
-  readonly describes: boolean;
+  /** Another statement follows the one that is executed. */
+  readonly goesOn: boolean;
   /** Answers to everything up to the Execute (or to the Sync when nothing is executed). */
   readonly answers: Uint8Array;
 }
@@ -31,32 +31,34 @@ export function readOwnBatch(chunk: Buffer, from: number, rowColumn: string | nu
   const answers: Uint8Array[] = [];
   const description = rowColumn === null ? noData : rowDescription(rowColumn);
   let executes = false;
-  let describes = false;
+  let goesOn = false;
   let at = from;
   while (chunk.length - at >= 5) {
     const next = at + 1 + chunk.readUInt32BE(at + 1);
     if (next > chunk.length) return null;
     switch (chunk[at]) {
       case Frontend.Parse:
-        if (!executes) answers.push(parseComplete);
+        if (executes) goesOn = true;
+        else answers.push(parseComplete);
         break;
       case Frontend.Bind:
-        if (!executes) answers.push(bindComplete);
+        if (executes) goesOn = true;
+        else answers.push(bindComplete);
         break;
       case Frontend.Describe:
         if (executes) break;
         if (chunk[at + 5] === 0x53) answers.push(noParameters);
         answers.push(description);
-        describes = true;
         break;
       case Frontend.Close:
         if (!executes) answers.push(closeComplete);
         break;
       case Frontend.Execute:
+        if (executes) goesOn = true;
         executes = true;
         break;
       case Frontend.Sync:
-        return { end: next, executes, describes, answers: Buffer.concat(answers) };
+        return { end: next, executes, goesOn, answers: Buffer.concat(answers) };
       default:
         break;
     }

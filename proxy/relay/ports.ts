@@ -33,6 +33,12 @@ export interface SessionRefresh {
   /** A claim is held: whatever may end the transaction has to be preceded by a settlement. */
   readonly claimed: boolean;
   readonly hasPending: boolean;
+  /** Changes of this transaction were flushed: rolled back to a savepoint before that, they are pending again. */
+  readonly hasFlushed: boolean;
+  /** Pending, or perhaps in the queue: a read of a tview has to be preceded by a flush. */
+  readonly mayOwe: boolean;
+  /** A statement that was not claimed is sent inside a transaction block: it may write a source. */
+  ranUnclaimed(): void;
   /** Whether the text names a source: a claim is worth taking before a write. */
   namesSource(text: string): boolean;
   /** Whether the text names a tview or a view over one. */
@@ -58,9 +64,10 @@ export interface TviewDdl {
   recognises(text: string): boolean;
   /**
    * Runs it on the session's server; resolves to the CommandComplete tag (and rows to show).
-   * @throws TviewsError or the server's error, with position
+   * @param alone nothing follows it before the client's next Sync
+   * @throws TviewsError or the server's error, with position; 25001 when it is not alone
    */
-  run(text: string, session: Session): Promise<OwnResult>;
+  run(text: string, session: Session, alone: boolean): Promise<OwnResult>;
   /** The column of the row that a function form returns; null for the statement forms. */
   rowColumn(text: string): string | null;
 }

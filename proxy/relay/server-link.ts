@@ -102,6 +102,8 @@ export class ServerLink {
   copyIn: 'no' | 'open' | 'ending' = 'no';
   /** Why it must not be reused; null while it is good. */
   closeReason: string | null = null;
+  /** Its client has ended in order: what it sent before is still to be done, though nobody waits for it. */
+  saidGoodbye = false;
   /** Cancel requests under way to this server: it is not reused until they have ended. */
   cancelsInFlight = 0;
   /** Told when an unlinked connection is lost or says what no idle server says. */

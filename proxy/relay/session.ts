@@ -22,7 +22,7 @@ import { readyForQuery } from '../wire/messages/session.ts';
 import { encodeError, encodeResult } from './answers.ts';
 import { ClientStatements } from './client-statements.ts';
 import { clock } from './clock.ts';
-import { prepare, type StatementFacts } from './decide.ts';
+import { mayWriteUnclaimed, prepare, type StatementFacts } from './decide.ts';
 import { ExtendedBatch } from './extended-batch.ts';
 import { Inbox } from './inbox.ts';
 import { Outbox } from './outbox.ts';
@@ -415,14 +415,16 @@ export class Session implements LinkOwner {
       running: link.queue.running,
       claimed: refresh.claimed,
       pending: refresh.hasPending,
-      flushed: !refresh.isEmpty,
+      mayOwe: refresh.mayOwe,
+      flushed: refresh.hasFlushed,
     };
     switch (prepare(situation, statement)) {
       case 'nothing':
+        if (!refresh.claimed && mayWriteUnclaimed(statement)) refresh.ranUnclaimed();
         return true;
       case 'claim':
-        if (this.#batch.implicitBlock) return true;
-        this.#inject(link, CLAIM, refresh.claimMessage(), chunk, at);
+        if (this.#batch.implicitBlock) refresh.ranUnclaimed();
+        else this.#inject(link, CLAIM, refresh.claimMessage(), chunk, at);
         return true;
       case 'flush':
         this.#inject(link, flushNote('read'), refresh.flushMessage(false), chunk, at);
@@ -542,7 +544,7 @@ export class Session implements LinkOwner {
     }
     this.#outbox.cut(chunk, at, next);
     this.#holdFrom(chunk, next, 'own');
-    ddl.run(text, this).then(
+    ddl.run(text, this, true).then(
       (result) => this.#ownDone(encodeResult(result, true)),
       (error: unknown) => this.#ownDone([encodeError(error)]),
     );
@@ -586,7 +588,7 @@ export class Session implements LinkOwner {
       this.#ownDone([batch.answers]);
       return false;
     }
-    ddl.run(text, this).then(
+    ddl.run(text, this, !batch.goesOn).then(
       (result) => this.#ownDone([batch.answers, ...encodeResult(result, false)]),
       (error: unknown) => this.#ownDone([batch.answers, encodeError(error)]),
     );
@@ -809,6 +811,7 @@ export class Session implements LinkOwner {
 
   #terminate(chunk: Buffer, at: number): void {
     this.#send(chunk, at);
+    if (this.link !== null) this.link.saidGoodbye = true;
     this.client.end();
     this.#end('client close request');
   }

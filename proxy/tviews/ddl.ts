@@ -35,7 +35,7 @@ export class SessionTviewDdl implements TviewDdl {
     return /pg_tviews_drop/i.test(text) ? 'pg_tviews_drop' : 'pg_tviews_create';
   }
 
-  async run(text: string, session: Session): Promise<OwnResult> {
+  async run(text: string, session: Session, alone: boolean): Promise<OwnResult> {
     const link = session.link;
     if (link === null) throw new TviewsError(SqlState.internalError, 'no server to run the statement on');
     if (link.status === TransactionStatus.failed) {
@@ -48,6 +48,14 @@ export class SessionTviewDdl implements TviewDdl {
     const own = link.status === TransactionStatus.idle;
     if (own) await executor.query('BEGIN');
     try {
+      // Up to Sync is one transaction for the client, and this statement ends in one of its own, as CREATE DATABASE does.
+      if (!alone) {
+        throw new TviewsError(
+          SqlState.activeSqlTransaction,
+          'a statement that creates or drops a tview cannot be followed by others in a pipeline',
+          { hint: 'Send Sync behind each of them.' },
+        );
+      }
       const statements = await parseTviewStatements(text);
       // What the transaction owes is flushed first: the statement may change the very tviews it is owed to.
       const owed = this.#refresh?.takeOwed() ?? null;

@@ -58,6 +58,22 @@ export class DatabaseSessionRefresh implements SessionRefresh {
     return this.#state.hasPending;
   }
 
+  get hasFlushed(): boolean {
+    return this.#state.hasFlushed || this.#outdated;
+  }
+
+  get mayOwe(): boolean {
+    return this.#state.mayOwe;
+  }
+
+  ranUnclaimed(): void {
+    const snapshot = this.#catalog.snapshot;
+    // Without tviews there is no queue either.
+    if (snapshot?.tviews == null) return;
+    this.#flushOid = snapshot.flushOid;
+    this.#state.ranUnclaimed();
+  }
+
   /** Until the end of the transaction any statement may write a source, and any may read a tview. */
   onTviewsChanged(): void {
     this.#outdated = true;

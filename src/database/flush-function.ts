@@ -107,8 +107,8 @@ function reachedBy(tview: FlushedTview, tviews: readonly FlushedTview[]): string
  * What is owed becomes one object by source. Mostly each source has one change, which is put in as it is, without a query;
  * where one has several, or says that everything changed, all are merged by a query.
  */
-const normalise = `-- What is owed, as one object by source.
-IF changes @> '[{"queued": true}]' THEN
+const normalise = `-- What is owed, as one object by source. A transaction that can write nothing has queued nothing.
+IF changes @> '[{"queued": true}]' AND current_setting('transaction_read_only') = 'off' THEN
   WITH gone AS (
     DELETE FROM tviews.queue AS q WHERE q.tx = pg_current_xact_id() RETURNING q.change
   )

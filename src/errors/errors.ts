@@ -16,6 +16,7 @@ export const SqlState = {
   invalidCatalogName: '3D000',
   invalidSqlStatementName: '26000',
   duplicatePreparedStatement: '42P05',
+  activeSqlTransaction: '25001',
   syntaxError: '42601',
   insufficientPrivilege: '42501',
   undefinedTable: '42P01',

@@ -1,3 +1,6 @@
+/** The change that tells a flush to take what this transaction has in the queue, too. */
+const QUEUED = '{"queued": true}';
+
 /**
  * Refresh state of one session: what it still owes in the current transaction. Pure: it knows no socket and no SQL.
  *
@@ -16,6 +19,8 @@ export class RefreshState {
   /** Changes flushed in this transaction: a rolled-back savepoint makes them pending again. */
   #flushed = new Set<string>();
   #pendingBytes = 0;
+  /** A statement has run that was not claimed: what it changed, if anything, is in the queue of this transaction. */
+  #unseen = false;
 
   get claimed(): boolean {
     return this.#claimed;
@@ -23,6 +28,16 @@ export class RefreshState {
 
   get hasPending(): boolean {
     return this.#pending.size > 0;
+  }
+
+  /** Something was flushed that a ROLLBACK TO would make pending again. */
+  get hasFlushed(): boolean {
+    return this.#flushed.size > 0;
+  }
+
+  /** A read of a tview would miss something, or may. */
+  get mayOwe(): boolean {
+    return this.#unseen || this.#pending.size > 0;
   }
 
   get pendingBytes(): number {
@@ -35,7 +50,7 @@ export class RefreshState {
 
   /** Nothing owed and nothing remembered: the only state in which a server may change hands. */
   get isEmpty(): boolean {
-    return !this.#claimed && this.#pending.size === 0 && this.#flushed.size === 0;
+    return !this.#claimed && !this.#unseen && this.#pending.size === 0 && this.#flushed.size === 0;
   }
 
   claim(): void {
@@ -49,8 +64,15 @@ export class RefreshState {
     this.#pendingBytes += change.length;
   }
 
+  /** An unclaimed statement is sent that may write a source. */
+  ranUnclaimed(): void {
+    this.#unseen = true;
+  }
+
   /** The argument of `tviews.flush`: all pending changes as one JSON array. They count as flushed from here on. */
   takePending(): string {
+    if (this.#unseen) this.add(QUEUED);
+    this.#unseen = false;
     const changes = `[${[...this.#pending].join(',')}]`;
     for (const change of this.#pending) this.#flushed.add(change);
     this.#pending.clear();
@@ -87,12 +109,14 @@ export class RefreshState {
   /** COMMIT worked. What is still pending now was not flushed in time: it stays, to be flushed late. */
   committed(): void {
     this.#claimed = false;
+    this.#unseen = false;
     this.#flushed.clear();
   }
 
   /** End of the transaction, whatever the end. */
   clear(): void {
     this.#claimed = false;
+    this.#unseen = false;
     if (this.#pending.size > 0) this.#pending.clear();
     if (this.#flushed.size > 0) this.#flushed.clear();
     this.#pendingBytes = 0;

@@ -1,7 +1,15 @@
 /** Many clients share few servers, in every mood a client can be in: nothing of one session reaches another. */
 import type pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { bind, execute, flush, parse, query, sync } from '../../../proxy/wire/messages/requests.ts';
+import {
+  bind,
+  execute,
+  flush,
+  parse,
+  query,
+  sync,
+  terminate,
+} from '../../../proxy/wire/messages/requests.ts';
 import { type Blog, blogRows, exact, freshBlog } from '../../kit/blog.ts';
 import { connectTo, Dice, long, metric, until, vanish } from '../../kit/clients.ts';
 import { type TestProxy, testProxy } from '../../kit/proxy.ts';
@@ -23,6 +31,12 @@ afterAll(() => blog.database.drop());
 beforeEach(async () => {
   await blog.owner.query(blogRows);
 });
+
+/** How many comments there are with this text. */
+const comments = async (client: { query: pg.Client['query'] }, body = 'not committed') =>
+  (await client.query('SELECT count(*)::int AS n FROM tb_comment WHERE body = $1', [body])).rows[0] as {
+    n: number;
+  };
 
 /** What a transaction may end with because of others, and not because of a leak. */
 const isCollision = (error: unknown): boolean =>
@@ -313,10 +327,6 @@ describe('a server stays with a client that has not sent Sync', () => {
     execute(),
     flush,
   ];
-  const comments = async (client: { query: pg.Client['query'] }) =>
-    (await client.query("SELECT count(*)::int AS n FROM tb_comment WHERE body = 'not committed'"))
-      .rows[0] as { n: number };
-
   async function inserted(raw: RawClient): Promise<string[]> {
     raw.send(...insert);
     const answers = [await raw.next(), await raw.next(), await raw.next()];
@@ -375,8 +385,62 @@ describe('a server stays with a client that has not sent Sync', () => {
   });
 });
 
+describe('a client that hangs up behind a statement', () => {
+  const slow = query(`INSERT INTO tb_comment (fk_post, body) SELECT 1, 'slow' FROM pg_sleep(0.2)`);
+
+  test.for([
+    'transaction',
+    'session',
+  ] as const)('in %s mode: with a goodbye the statement is finished, as PostgreSQL would', async (poolMode) => {
+    const proxy = await testProxy(blog.database, { poolMode, poolSize: 1 });
+    const raw = await RawClient.connect(proxy.url(blog.database.app));
+    raw.send(slow, terminate);
+    await until('the write is there', async () => (await comments(blog.owner, 'slow')).n === 1);
+    // The server it ran on is gone; the next client has another one.
+    const other = await connectTo(proxy.url(blog.database.app));
+    expect(await comments(other, 'slow')).toEqual({ n: 1 });
+    await other.end();
+    raw.close();
+    expect(await blog.state()).toEqual(exact);
+  });
+
+  test('with a goodbye behind COMMIT, the transaction is committed and flushed', async () => {
+    const proxy = await testProxy(blog.database, { poolSize: 1 });
+    const raw = await RawClient.connect(proxy.url(blog.database.app));
+    raw.send(query('BEGIN'));
+    await raw.untilReady();
+    raw.send(slow);
+    await raw.untilReady();
+    raw.send(query('COMMIT'), terminate);
+    await until('the write is there', async () => (await comments(blog.owner, 'slow')).n === 1);
+    raw.close();
+    expect(await blog.state()).toEqual(exact);
+  });
+});
+
 describe('what is odd in the protocol does not mix sessions up', () => {
   const run = (text: string) => [parse('', text), bind({ statement: '' }), execute()];
+
+  test('a statement of ours that is followed by another in its pipeline is refused, and the other is not run', async () => {
+    const proxy = await testProxy(blog.database, { poolSize: 1 });
+    const raw = await RawClient.connect(proxy.url(blog.database.owner));
+    const create = run(
+      'CREATE TVIEW tv_name WITH (key = pk_author) AS SELECT pk_author, name FROM tb_author',
+    );
+    const refused =
+      'E(25001 a statement that creates or drops a tview cannot be followed by others in a pipeline)';
+    for (const next of [run('DELETE FROM tb_comment'), run('DROP TVIEW tv_post')]) {
+      raw.send(...create, ...next, sync);
+      expect(shown(await raw.untilReady())).toEqual(['1', '2', refused, 'Z(I)']);
+      raw.send(query('BEGIN'), ...create, ...next, sync, query('COMMIT'));
+      expect(shown(await raw.untilReady(3))).toEqual([
+        ...['C(BEGIN)', 'Z(T)', '1', '2', refused, 'Z(E)', 'C(ROLLBACK)', 'Z(I)'],
+      ]);
+    }
+    raw.close();
+    expect((await blog.owner.query("SELECT to_regclass('tv_name') AS name")).rows).toEqual([{ name: null }]);
+    expect(await blog.state()).toEqual(exact);
+  });
 
   /** A second client uses the only server right behind each of these; it must see its own answers and nothing else. */
   const oddities: Record<string, readonly { readonly send: readonly Buffer[]; readonly until: number }[]> = {

@@ -5,6 +5,8 @@ import { RefreshState } from '../../../src/refresh/state.ts';
 
 interface Model {
   claimed: boolean;
+  /** Something ran unclaimed since the last flush. */
+  unseen: boolean;
   /** Not flushed yet. */
   pending: string[];
   /** Everything added since the transaction began. */
@@ -20,6 +22,7 @@ type Step = fc.Command<Model, Real>;
 
 const endOf = (model: Model): void => {
   model.claimed = false;
+  model.unseen = false;
   model.ever = new Set(model.pending);
   model.flushed = new Set();
 };
@@ -33,7 +36,11 @@ const step = (name: string, run: (model: Model, state: RefreshState) => void): S
     expect(state.hasPending).toBe(model.pending.length > 0);
     expect(state.pendingCount).toBe(model.pending.length);
     expect(state.pendingBytes).toBe(model.pending.reduce((sum, text) => sum + text.length, 0));
-    expect(state.isEmpty).toBe(!model.claimed && model.pending.length === 0 && model.flushed.size === 0);
+    expect(state.hasFlushed).toBe(model.flushed.size > 0);
+    expect(state.mayOwe).toBe(model.unseen || model.pending.length > 0);
+    expect(state.isEmpty).toBe(
+      !model.claimed && !model.unseen && model.pending.length === 0 && model.flushed.size === 0,
+    );
     // The obligation: what was added since the transaction began is pending or remembered as flushed.
     for (const change of model.ever)
       expect(model.pending.includes(change) || model.flushed.has(change)).toBe(true);
@@ -41,6 +48,7 @@ const step = (name: string, run: (model: Model, state: RefreshState) => void): S
   toString: () => name,
 });
 
+const queued = '{"queued": true}';
 const changes = ['{"s": 1, "all": true}', '{"s": 2, "r": [1]}', '{"s": 2, "r": [2]}', '{"s": 3, "r": ["é"]}'];
 
 const steps = [
@@ -64,7 +72,17 @@ const steps = [
     }),
   ),
   fc.constant(
+    step('ranUnclaimed', (model, state) => {
+      state.ranUnclaimed();
+      model.unseen = true;
+    }),
+  ),
+  fc.constant(
     step('takePending', (model, state) => {
+      // The queue is asked for like a change of its own.
+      if (model.unseen && !model.pending.includes(queued)) model.pending.push(queued);
+      if (model.unseen) model.ever.add(queued);
+      model.unseen = false;
       expect(JSON.parse(state.takePending())).toEqual(model.pending.map((text) => JSON.parse(text)));
       for (const change of model.pending) model.flushed.add(change);
       model.pending = [];
@@ -109,7 +127,13 @@ describe('whatever happens in whatever order', () => {
       fc.property(fc.commands(steps, { maxCommands: 60 }), (commands) => {
         fc.modelRun(
           () => ({
-            model: { claimed: false, pending: [], ever: new Set<string>(), flushed: new Set<string>() },
+            model: {
+              claimed: false,
+              unseen: false,
+              pending: [],
+              ever: new Set<string>(),
+              flushed: new Set<string>(),
+            },
             real: { state: new RefreshState() },
           }),
           commands,

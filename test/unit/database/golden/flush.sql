@@ -23,8 +23,8 @@ DECLARE
   started timestamptz;
 BEGIN
   -- Here and below, done := f(…): an assignment is evaluated by itself, where PERFORM would run a query.
-  -- What is owed, as one object by source.
-  IF changes @> '[{"queued": true}]' THEN
+  -- What is owed, as one object by source. A transaction that can write nothing has queued nothing.
+  IF changes @> '[{"queued": true}]' AND current_setting('transaction_read_only') = 'off' THEN
     WITH gone AS (
       DELETE FROM tviews.queue AS q WHERE q.tx = pg_current_xact_id() RETURNING q.change
     )

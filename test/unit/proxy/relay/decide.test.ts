@@ -17,13 +17,17 @@ for (const status of Object.values(TransactionStatus))
   for (const deaf of both)
     for (const running of [0, 1, 3])
       for (const claimed of both)
-        for (const pending of both)
+        for (const [pending, mayOwe] of [
+          [false, false],
+          [false, true],
+          [true, true],
+        ] as const)
           for (const flushed of both)
             for (const statementClass of Object.values(StatementClass))
               for (const single of both)
                 for (const source of both)
                   for (const tview of both) {
-                    const now = { status, deaf, running, claimed, pending, flushed };
+                    const now = { status, deaf, running, claimed, pending, mayOwe, flushed };
                     const facts = { class: statementClass, single, source, tview };
                     const decided = prepare(now, {
                       class: statementClass,
@@ -97,8 +101,15 @@ describe('in every situation', () => {
     expect(cases.some(({ decided }) => decided === 'claim')).toBe(true);
   });
 
-  test('a read of a tview behind changes of the same transaction is preceded by their flush', () => {
-    all((one) => inBlock(one) && one.now.pending && reads(one) && one.now.running === 0, ['flush']);
+  test('a read of a tview behind changes of the same transaction, known or possible, is preceded by their flush', () => {
+    all((one) => inBlock(one) && one.now.mayOwe && reads(one) && one.now.running === 0, ['flush']);
+  });
+
+  test('what only the queue may hold keeps nobody from ending the transaction: COMMIT flushes the queue', () => {
+    all(
+      (one) => inBlock(one) && !one.now.claimed && !one.now.pending && one.now.running === 0 && mayEnd(one),
+      ['nothing', 'claim'],
+    );
   });
 
   test('outside a transaction, and where the server does not listen, nothing is done', () => {
@@ -111,7 +122,7 @@ describe('in every situation', () => {
   });
 
   test('a session that never touched a source is never held up', () => {
-    all(({ now, facts }) => !now.claimed && !now.pending && !now.flushed && !facts.source, ['nothing']);
+    all(({ now, facts }) => !now.claimed && !now.mayOwe && !now.flushed && !facts.source, ['nothing']);
   });
 
   test('a wait ends: with nothing running nothing waits', () => {

@@ -70,6 +70,18 @@ export class FakeRefresh implements SessionRefresh {
   get hasPending(): boolean {
     return this.state.hasPending;
   }
+
+  get hasFlushed(): boolean {
+    return this.state.hasFlushed;
+  }
+
+  get mayOwe(): boolean {
+    return this.state.mayOwe;
+  }
+
+  ranUnclaimed(): void {
+    this.state.ranUnclaimed();
+  }
   namesSource(text: string): boolean {
     return text.includes('tb_source');
   }
