@@ -53,6 +53,17 @@ ${Object.entries(options.tviews ?? {})
   return await listening(process_, port, folder);
 }
 
+/** bench/relay/bare-relay.ts in a process of its own. */
+export async function startBareRelay(server: BenchServer): Promise<PoolerProcess> {
+  const folder = mkdtempSync(join(tmpdir(), 'tview-proxy-bench-bare-'));
+  const port = await freePort();
+  const relay = join(packageRoot, 'bench', 'relay', 'bare-relay.ts');
+  const process_ = spawn(process.execPath, [relay, String(port), String(server.port)], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  return await listening(process_, port, folder);
+}
+
 /** Waits until the pooler answers at its port. */
 export async function listening(pooler: ChildProcess, port: number, folder: string): Promise<PoolerProcess> {
   // An interrupted benchmark leaves nothing behind; PostgreSQL has a guard of its own.

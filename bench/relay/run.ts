@@ -1,12 +1,13 @@
 /**
- * The relay benchmark: pgbench -S through us, through PgBouncer where one is found, and straight to PostgreSQL; rounds in
- * turn, medians, and the processor time the pooler took. The kernel's part of it (sockets) is counted too.
+ * The relay benchmark: pgbench -S through us, through PgBouncer where one is found, through a relay that does nothing
+ * (bare-relay.ts), and straight to PostgreSQL; rounds in turn, medians, and the processor time the pooler took. The kernel's
+ * part of it (sockets) is counted too. Ratios are medians over the rounds, each round against the one beside it.
  */
 import { execFile, execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { parseArgs, promisify } from 'node:util';
 import { type Circumstances, circumstances } from '../kit/machine.ts';
-import { type PoolerProcess, startBenchProxy } from '../kit/proxy.ts';
+import { type PoolerProcess, startBareRelay, startBenchProxy } from '../kit/proxy.ts';
 import { median, rounded } from '../kit/samples.ts';
 import { owner, serverSettings, startBenchServer } from '../kit/server.ts';
 import { findPgBouncer, startPgBouncer } from './pgbouncer.ts';
@@ -15,7 +16,7 @@ export const protocols = ['simple', 'extended', 'prepared'] as const;
 export type Protocol = (typeof protocols)[number];
 
 export interface RelayCell {
-  readonly contender: 'direct' | 'ours' | 'pgbouncer';
+  readonly contender: 'direct' | 'bare' | 'ours' | 'pgbouncer';
   readonly protocol: Protocol;
   readonly connections: number;
   /** Transactions per second without connecting, median over the rounds, and each round's. */
@@ -49,8 +50,8 @@ export async function run(parameters: readonly string[], note: (line: string) =>
   const { values } = parseArgs({
     args: [...parameters],
     options: {
-      seconds: { type: 'string', default: '5' },
-      rounds: { type: 'string', default: '3' },
+      seconds: { type: 'string', default: '2' },
+      rounds: { type: 'string', default: '7' },
       connections: { type: 'string', multiple: true, default: ['1', '8', '32'] },
       protocol: { type: 'string', multiple: true, default: [...protocols] },
       scale: { type: 'string', default: '10' },
@@ -79,8 +80,11 @@ export async function run(parameters: readonly string[], note: (line: string) =>
 
     const ours = await startBenchProxy(server, { databases: [database], poolSize });
     poolers.push(ours);
+    const bare = await startBareRelay(server);
+    poolers.push(bare);
     const contenders: Contender[] = [
       { name: 'direct', port: server.port, pid: null, can: () => true },
+      { name: 'bare', port: bare.port, pid: bare.pid, can: () => true },
       { name: 'ours', port: ours.port, pid: ours.pid, can: () => true },
     ];
     if (bouncer !== null) {
