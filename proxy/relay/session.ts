@@ -19,26 +19,20 @@ import { Frontend, TransactionStatus } from '../wire/codes.ts';
 import { errorResponse, errorResponseFromFields, type ReceivedReport } from '../wire/messages/report.ts';
 import { flush as flushRequest, query, sync } from '../wire/messages/requests.ts';
 import { readyForQuery } from '../wire/messages/session.ts';
-import { encodeError, encodeResult } from './answers.ts';
+import { ClientFraming, type MessageReceiver, type Verdict } from './client-framing.ts';
 import { ClientStatements } from './client-statements.ts';
 import { clock } from './clock.ts';
 import { mayWriteUnclaimed, prepare, type StatementFacts } from './decide.ts';
 import { ExtendedBatch } from './extended-batch.ts';
 import { Inbox } from './inbox.ts';
 import { Outbox } from './outbox.ts';
-import { readOwnBatch } from './own-batch.ts';
+import { type OwnStatementHost, OwnStatements } from './own-statements.ts';
 import type { ServerSource, SessionRefresh, TviewDdl, Wire } from './ports.ts';
 import { Action, type FlushTrigger, Kind, type Note } from './requests.ts';
 import { HIGH_WATER_BYTES, type LinkOwner, type ServerLink, type Tag } from './server-link.ts';
+import { type SettledBy, Settlements } from './settlements.ts';
 import { BoundFacts, QueryFacts } from './statement-facts.ts';
 
-/** A Query text up to this size is classified as a whole; a longer one is opaque. */
-const QUERY_BUFFER_BYTES = 1_048_576;
-/** Parse messages and the head of Bind are assembled up to this size. */
-const PARSE_BUFFER_BYTES = 64 * 1_048_576;
-/** PostgreSQL's limit for messages that hold no more than a name. */
-const SMALL_MESSAGE_BYTES = 10_000;
-const MAX_MESSAGE_BYTES = 0x3fffffff;
 /** What a held session reads ahead: as long as it reads, it notices that its client has gone. */
 const HELD_BYTES = 262_144;
 /** How long a client may take to close its side after we have closed ours. */
@@ -69,7 +63,7 @@ export interface SessionDeps {
   readonly onClosed: (session: Session, reason: string) => void;
 }
 
-export class Session implements LinkOwner {
+export class Session implements LinkOwner, MessageReceiver {
   readonly client: Wire;
   readonly parameters: ParameterValues;
   readonly #deps: SessionDeps;
@@ -82,20 +76,15 @@ export class Session implements LinkOwner {
   #closing = false;
 
   readonly #inbox = new Inbox(false);
-  #streamed = 0;
-  #streamedDropped = false;
+  readonly #framing = new ClientFraming(this);
   #hold: Hold | null = null;
-  /** A flush of ours failed: the client's messages up to Sync are not sent. */
-  #discardToSync = false;
-  /** Flushes before COMMIT and the like whose outcome is not known. */
-  #settlements = 0;
   #failedOrRolledBack = false;
-  /** The held Query is dropped and answered by us: its settlement failed. */
-  #dropHeldQuery = false;
   /** Prepared statements may be gone when what runs now is answered: nobody can say before what a name means. */
   #forgets = false;
 
   readonly #batch = new ExtendedBatch();
+  readonly #settlements = new Settlements(this.#batch);
+  readonly #own: OwnStatements | null;
   readonly #statements: ClientStatements;
   readonly #outbox = new Outbox();
 
@@ -111,6 +100,7 @@ export class Session implements LinkOwner {
     this.#source = deps.source;
     this.#refresh = deps.refresh;
     this.#statements = new ClientStatements(deps.store, deps.renamesStatements, deps.refresh !== null);
+    this.#own = deps.ddl === null ? null : new OwnStatements(deps.ddl, this.#ownHost(deps.ddl));
     this.client.onBytes = (chunk) => this.#receive(chunk);
     this.client.onClose = () => this.#clientGone();
     this.client.onDrain = () => {
@@ -165,79 +155,33 @@ export class Session implements LinkOwner {
   }
 
   #work(chunk: Buffer): void {
-    const end = chunk.length;
-    let at = 0;
-    if (this.#streamed > 0) {
-      at = Math.min(this.#streamed, end);
-      this.#streamed -= at;
-    }
-    this.#outbox.begin(this.#streamedDropped ? at : 0);
-    let needed = 5;
-    while (end - at >= 5) {
-      const type = chunk[at]!;
-      const length = chunk.readUInt32BE(at + 1);
-      if (length < 4 || length > MAX_MESSAGE_BYTES) {
-        this.#violation(`invalid message length ${length}`);
-        return;
-      }
-      const next = at + 1 + length;
-      if (next > end && !this.#canStart(type, chunk, at, end, length)) {
-        needed = neededOf(type, next - at, end - at);
-        break;
-      }
-
-      const dropped = this.#discards(type);
-      if (!dropped) {
-        if (type === Frontend.Terminate) {
-          this.#terminate(chunk, at);
-          return;
-        }
-        if (this.link === null && !this.#acquire(chunk, at)) return;
-        if (!this.#message(this.link!, type, chunk, at, next, end)) return;
-      } else {
-        this.#outbox.cut(chunk, at, Math.min(next, end));
-      }
-      if (next > end) {
-        this.#streamed = next - end;
-        this.#streamedDropped = dropped;
-        at = end;
-        break;
-      }
-      at = next;
-    }
+    const at = this.#framing.scan(chunk, this.#outbox);
+    if (at < 0) return;
     this.#send(chunk, at);
     if (this.#closed) return;
-    if (at < end) this.#inbox.keep(chunk.subarray(at), needed);
+    if (at < chunk.length) this.#inbox.keep(chunk.subarray(at), this.#framing.needed);
     // Answered by us alone, as a Close of a statement is: a client that reads none of it must not fill our memory.
     if (this.client.pendingBytes > HIGH_WATER_BYTES) this.client.pause();
     const link = this.link;
     if (link !== null && link.queue.size === 0 && !this.#batch.unsynced) this.afterReceive();
   }
 
-  /** Whether an incomplete message can be worked on with what is here of it. */
-  #canStart(type: number, chunk: Buffer, at: number, end: number, length: number): boolean {
-    switch (type) {
-      case Frontend.CopyData:
-      case Frontend.FunctionCall:
-        return true;
-      case Frontend.Query:
-        return length > QUERY_BUFFER_BYTES;
-      case Frontend.Bind: {
-        const portalEnd = chunk.indexOf(0, at + 5);
-        return portalEnd >= 0 && portalEnd < end && chunk.indexOf(0, portalEnd + 1) >= 0;
-      }
-      default:
-        if (length > (isLarge(type) ? PARSE_BUFFER_BYTES : SMALL_MESSAGE_BYTES))
-          this.#violation(`invalid message length ${length}`);
-        return false;
+  /** @internal one message of the client's, from its framing */
+  message(type: number, chunk: Buffer, at: number, next: number, end: number): Verdict {
+    if (this.#discards(type)) return 'drop';
+    if (type === Frontend.Terminate) {
+      this.#terminate(chunk, at);
+      return 'stop';
     }
+    if (this.link === null && !this.#acquire(chunk, at)) return 'stop';
+    return this.#message(this.link!, type, chunk, at, next, end) ? 'pass' : 'stop';
   }
 
   /** Messages that are not for the server: the rest of a batch that failed here, late data of a COPY that has ended. */
   #discards(type: number): boolean {
-    if (this.#discardToSync) {
+    if (this.#settlements.discardsToSync) {
       if (type !== Frontend.Sync) return type !== Frontend.Terminate;
-      this.#discardToSync = false;
+      this.#settlements.discardsToSync = false;
       return false;
     }
     const { link } = this;
@@ -359,7 +303,7 @@ export class Session implements LinkOwner {
         else if (link.queue.size > 0) link.queue.push(Kind.CopyEnd, Action.Forward, null);
         return true;
       default:
-        this.#violation(`invalid frontend message type ${type}`);
+        this.violation(`invalid frontend message type ${type}`);
         return false;
     }
     this.#batch.unsynced = true;
@@ -377,8 +321,10 @@ export class Session implements LinkOwner {
     let statementClass: StatementClass = whole ? classify(chunk, from, to) : StatementClass.Opaque;
     if (statementClass === StatementClass.MaybeTview) {
       const text = chunk.toString('utf8', from, to);
-      if (this.#deps.ddl?.recognises(text))
-        return this.#runOwnQuery(link, this.#deps.ddl, text, chunk, at, next);
+      if (this.#own?.recognises(text)) {
+        this.#own.query(link, text, chunk, at, next);
+        return false;
+      }
       statementClass = StatementClass.Read;
     }
     if (this.#refresh !== null && this.#isInBlock(link)) {
@@ -405,7 +351,7 @@ export class Session implements LinkOwner {
     link: ServerLink,
     refresh: SessionRefresh,
     statement: StatementFacts,
-    by: 'query' | 'bind' | 'execute',
+    by: SettledBy,
     chunk: Buffer,
     at: number,
   ): boolean {
@@ -430,14 +376,12 @@ export class Session implements LinkOwner {
         this.#inject(link, flushNote('read'), refresh.flushMessage(false), chunk, at);
         return true;
       case 'settle':
-        this.#settlements += 1;
         this.#inject(link, flushNote('commit'), refresh.flushMessage(true), chunk, at);
-        if (by !== 'query') this.#batch.settlement = by === 'bind' ? 'execute' : 'sync';
+        this.#settlements.sentWith(by);
         return true;
       case 'settle-first':
-        this.#settlements += 1;
         this.#inject(link, flushNote('opaque'), refresh.flushMessage(true), chunk, at);
-        this.#dropHeldQuery = by === 'query';
+        this.#settlements.sentAhead(by);
         this.#holdFrom(chunk, at, 'flush');
         return false;
       case 'wait':
@@ -471,13 +415,12 @@ export class Session implements LinkOwner {
     const nameEnd = chunk.indexOf(0, at + 5);
     const textEnd = nameEnd < 0 ? -1 : chunk.indexOf(0, nameEnd + 1);
     if (textEnd < 0 || textEnd >= next) return this.#malformed('Parse');
-    const ddl = this.#deps.ddl;
     const statementClass = classify(chunk, nameEnd + 1, textEnd);
-    if (ddl !== null && statementClass === StatementClass.MaybeTview) {
+    if (this.#own !== null && statementClass === StatementClass.MaybeTview) {
       const text = chunk.toString('utf8', nameEnd + 1, textEnd);
-      if (ddl.recognises(text)) {
-        const name = chunk.toString('utf8', at + 5, nameEnd);
-        return this.#runOwnBatch(link, ddl, text, name, chunk, at);
+      if (this.#own.recognises(text)) {
+        this.#own.batch(link, text, chunk.toString('utf8', at + 5, nameEnd), chunk, at);
+        return false;
       }
     }
     // The Parse that took the name may fail yet: PostgreSQL would then take this one.
@@ -497,8 +440,10 @@ export class Session implements LinkOwner {
     const refresh = this.#refresh;
     const prepared = this.#statements.boundBy(chunk, portalEnd + 1, nameEnd);
     if (prepared.class === StatementClass.MaybeTview && prepared.text !== null) {
-      const ddl = this.#deps.ddl;
-      if (ddl?.recognises(prepared.text)) return this.#runOwnBatch(link, ddl, prepared.text, null, chunk, at);
+      if (this.#own?.recognises(prepared.text)) {
+        this.#own.batch(link, prepared.text, null, chunk, at);
+        return false;
+      }
     }
     if (refresh !== null && this.#isInBlock(link)) {
       const facts = new BoundFacts(refresh, prepared);
@@ -530,69 +475,28 @@ export class Session implements LinkOwner {
 
   // ------------------------------------------------------------------------------------------ statements of ours
 
-  #runOwnQuery(
-    link: ServerLink,
-    ddl: TviewDdl,
-    text: string,
-    chunk: Buffer,
-    at: number,
-    next: number,
-  ): boolean {
-    if (link.queue.size > 0) {
-      this.#waitForReplies(chunk, at);
-      return false;
-    }
-    this.#outbox.cut(chunk, at, next);
-    this.#holdFrom(chunk, next, 'own');
-    ddl.run(text, this, true).then(
-      (result) => this.#ownDone(encodeResult(result, true)),
-      (error: unknown) => this.#ownDone([encodeError(error)]),
-    );
-    return false;
-  }
-
-  /**
-   * A batch with a statement of ours: all of it, up to Sync, is answered by us.
-   * @param at of its Parse, or of its Bind when it was prepared in an earlier batch
-   * @param name under which the Parse prepares it; null for a Bind
-   */
-  #runOwnBatch(
-    link: ServerLink,
-    ddl: TviewDdl,
-    text: string,
-    name: string | null,
-    chunk: Buffer,
-    at: number,
-  ): boolean {
-    if (link.queue.size > 0) {
-      this.#waitForReplies(chunk, at);
-      return false;
-    }
-    const batch = readOwnBatch(chunk, at, ddl.rowColumn(text));
-    if (batch === null) {
-      // The rest of the batch has not arrived: look again when it has.
-      this.#send(chunk, at);
-      this.#inbox.keep(chunk.subarray(at), chunk.length - at + 1);
-      return false;
-    }
-    if (this.#batch.unsynced) {
-      // The batch began with statements that are not ours: its Sync is not for us alone.
-      this.#outbox.insert(sync, chunk, at);
-      link.queue.push(Kind.Sync, Action.Skip, null);
-      this.#batch.synced();
-    }
-    if (name !== null) this.#statements.rememberOwn(name, text);
-    this.#outbox.cut(chunk, at, batch.end);
-    this.#holdFrom(chunk, batch.end, 'own');
-    if (!batch.executes) {
-      this.#ownDone([batch.answers]);
-      return false;
-    }
-    ddl.run(text, this, !batch.goesOn).then(
-      (result) => this.#ownDone([batch.answers, ...encodeResult(result, false)]),
-      (error: unknown) => this.#ownDone([batch.answers, encodeError(error)]),
-    );
-    return false;
+  #ownHost(ddl: TviewDdl): OwnStatementHost {
+    return {
+      run: (text, alone) => ddl.run(text, this, alone),
+      waitForReplies: (chunk, at) => this.#waitForReplies(chunk, at),
+      waitForRest: (chunk, at) => {
+        this.#send(chunk, at);
+        this.#inbox.keep(chunk.subarray(at), chunk.length - at + 1);
+      },
+      endBatch: (chunk, at) => {
+        if (!this.#batch.unsynced) return;
+        // The batch began with statements that are not ours: its Sync is not for us alone.
+        this.#outbox.insert(sync, chunk, at);
+        this.link!.queue.push(Kind.Sync, Action.Skip, null);
+        this.#batch.synced();
+      },
+      takeOver: (chunk, at, end) => {
+        this.#outbox.cut(chunk, at, end);
+        this.#holdFrom(chunk, end, 'own');
+      },
+      rememberPrepared: (name, text) => this.#statements.rememberOwn(name, text),
+      done: (answers) => this.#ownDone(answers),
+    };
   }
 
   #ownDone(answers: readonly Uint8Array[]): void {
@@ -635,41 +539,19 @@ export class Session implements LinkOwner {
 
   onFlushed(note: Note, report: string): void {
     this.#refresh?.onFlushed(note, report);
-    this.#settled(note, true);
+    this.#settlements.outcome(note, true);
   }
 
   onRefreshError(note: Note, report: ReceivedReport): Uint8Array | null {
     const shown = this.#refresh?.onFlushFailed(note, report) ?? report.fields;
     if (note.kind === 'flush' && note.trigger === 'late') return null;
-    this.#settled(note, false);
+    this.#settlements.outcome(note, false);
     return errorResponseFromFields(shown);
   }
 
-  /** The outcome of a flush is known. What was held for it goes on in afterReceive. */
-  #settled(note: Note, worked: boolean): void {
-    if (note.kind !== 'flush' || (note.trigger !== 'commit' && note.trigger !== 'opaque')) return;
-    this.#settlements -= 1;
-    if (note.trigger === 'commit' && this.#batch.settlement !== 'none') {
-      // The server goes on after a failed FunctionCall; the client expects everything up to Sync to be skipped.
-      if (!worked && this.#batch.settlement !== 'nothing') this.#discardToSync = true;
-      this.#batch.settlement = 'none';
-    }
-    if (note.trigger === 'opaque') {
-      if (worked) this.#dropHeldQuery = false;
-      else if (!this.#dropHeldQuery) this.#discardToSync = true;
-    }
-  }
-
-  /**
-   * The server ignores it, with everything up to Sync. A flush among it leaves nothing unsaid: the transaction has
-   * failed, its changes count as flushed, and a ROLLBACK TO that brings it back makes them pending again.
-   */
   onDropped(note: Note): void {
     this.#statements.undo(note);
-    if (note.kind !== 'flush' || (note.trigger !== 'commit' && note.trigger !== 'opaque')) return;
-    this.#settlements -= 1;
-    this.#batch.settlement = 'none';
-    this.#dropHeldQuery = false;
+    this.#settlements.dropped(note);
   }
 
   onParametersRefused(report: ReceivedReport): void {
@@ -732,7 +614,11 @@ export class Session implements LinkOwner {
     if (this.#hold === 'replies') {
       if (link.queue.running === 0 || link.skippingToSync || link.copyIn === 'open')
         this.#resumeFrom('replies');
-    } else if (this.#hold === 'flush' && this.#settlements === 0 && link.queue.headNote?.kind !== 'flush') {
+    } else if (
+      this.#hold === 'flush' &&
+      this.#settlements.areKnown &&
+      link.queue.headNote?.kind !== 'flush'
+    ) {
       // While a flush is at the head its error is here and not yet its ReadyForQuery.
       this.#afterFlushOutcome(link);
     }
@@ -740,17 +626,15 @@ export class Session implements LinkOwner {
   }
 
   #afterFlushOutcome(link: ServerLink): void {
-    if (!this.#dropHeldQuery) {
+    if (!this.#settlements.takeDropsHeldQuery()) {
       this.#resumeFrom('flush');
       return;
     }
     // The settlement of an opaque Query failed: the client has the error; the Query itself is not sent.
-    this.#dropHeldQuery = false;
     const held = this.#inbox.takeAll();
     const length = 1 + held.readUInt32BE(1);
     this.#inbox.keep(held.subarray(Math.min(length, held.length)), 0);
-    this.#streamed = Math.max(0, length - held.length);
-    this.#streamedDropped = true;
+    this.#framing.dropNext(Math.max(0, length - held.length));
     this.client.write(readyForQuery(link.status));
     this.#resumeFrom('flush');
   }
@@ -767,7 +651,7 @@ export class Session implements LinkOwner {
     // Answered because of a Flush: the server is inside the batch, perhaps in its implicit transaction, whatever the
     // last ReadyForQuery said. Another client's Sync would commit what this one has not.
     if (this.#batch.unsynced) return;
-    if (!link.isReusable || this.#streamed > 0) {
+    if (!link.isReusable || this.#framing.isInsideMessage) {
       if (link.closeReason === null || link.queue.size > 0) return;
     }
     this.#detach(link);
@@ -865,34 +749,18 @@ export class Session implements LinkOwner {
     this.#deps.onClosed(this, reason);
   }
 
-  #violation(message: string): void {
+  /** @internal bytes no client of the protocol sends */
+  violation(message: string): void {
     this.close(SqlState.protocolViolation, message);
     this.client.destroy();
   }
 
   #malformed(what: string): false {
-    this.#violation(`invalid ${what} message`);
+    this.violation(`invalid ${what} message`);
     return false;
   }
 }
 
 function flushNote(trigger: FlushTrigger): Note {
   return { kind: 'flush', trigger, startedAt: clock.now };
-}
-
-function isLarge(type: number): boolean {
-  switch (type) {
-    case Frontend.Query:
-    case Frontend.Parse:
-    case Frontend.Bind:
-      return true;
-    default:
-      return false;
-  }
-}
-
-/** How many bytes of an incomplete message have to be here before it is worth another look. */
-function neededOf(type: number, whole: number, here: number): number {
-  // The head of a Bind ends somewhere: look for it at each doubling.
-  return type === Frontend.Bind ? Math.min(whole, Math.max(2 * here, 64)) : whole;
 }
