@@ -169,7 +169,7 @@ export class Pool implements ServerSource {
   release(link: ServerLink, session: Session): void {
     this.#active.delete(link);
     if (!link.isReusable) {
-      this.#close(link, link.queue.running > 0 && !link.saidGoodbye);
+      this.#close(link, link.queue.size > 0 && !link.saidGoodbye);
       this.#launch();
       return;
     }

@@ -12,6 +12,7 @@ import {
 } from '../statements/store.ts';
 import { Frontend } from '../wire/codes.ts';
 import { closeComplete, parseComplete } from './answers.ts';
+import { maySteer } from './decide.ts';
 import type { Outbox } from './outbox.ts';
 import { Action, Kind, type Note, type Renaming } from './requests.ts';
 import type { ServerLink } from './server-link.ts';
@@ -77,8 +78,22 @@ export class ClientStatements {
 
   /** What a Bind of `chunk[nameStart, nameEnd)` would run. */
   boundBy(chunk: Buffer, nameStart: number, nameEnd: number): Prepared {
-    if (nameStart === nameEnd) return this.#unnamed;
-    return this.#names.get(chunk.toString('utf8', nameStart, nameEnd)) ?? UNKNOWN;
+    const prepared =
+      nameStart === nameEnd
+        ? this.#unnamed
+        : (this.#names.get(chunk.toString('utf8', nameStart, nameEnd)) ?? UNKNOWN);
+    if (prepared.class !== StatementClass.Execute) return prepared;
+    return { class: this.classOfExecute, text: prepared.text };
+  }
+
+  /**
+   * What SQL's EXECUTE may do: it can run what was prepared by Parse, a COMMIT perhaps. Where names are mapped, none of the
+   * client's own stands for anything in the server.
+   */
+  get classOfExecute(): StatementClass {
+    if (!this.#renames)
+      for (const prepared of this.#names.values()) if (maySteer(prepared.class)) return StatementClass.Opaque;
+    return StatementClass.Write;
   }
 
   /** Whether a Parse of this name meets a statement the pool holds for this client already. */

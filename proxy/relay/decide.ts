@@ -30,7 +30,10 @@ export interface Situation {
   readonly deaf: boolean;
   /** Requests of the client under way that may run a statement. */
   readonly running: number;
+  /** The claim is certainly held. */
   readonly claimed: boolean;
+  /** The claim may be held: also when a ROLLBACK TO may have brought it back. */
+  readonly mayBeClaimed: boolean;
   readonly pending: boolean;
   /** Pending, or perhaps in the queue, because something ran unclaimed. COMMIT flushes the queue by itself; a read does not. */
   readonly mayOwe: boolean;
@@ -48,10 +51,10 @@ export interface StatementFacts {
 }
 
 export function prepare(situation: Situation, statement: StatementFacts): Preparation {
-  const { status, running, claimed, pending, mayOwe, flushed } = situation;
+  const { status, running, claimed, mayBeClaimed, pending, mayOwe, flushed } = situation;
   if (situation.deaf) return 'nothing';
   // What is under way may be a ROLLBACK TO: it makes pending again what was flushed, and a failed transaction good.
-  const unclear = running > 0 && (claimed || pending || flushed);
+  const unclear = running > 0 && (mayBeClaimed || pending || flushed);
   if (status !== TransactionStatus.inTransaction) {
     // Outside a transaction block nothing is claimed and the database does it all; in a failed one nothing counts.
     if (status !== TransactionStatus.failed || !unclear) return 'nothing';
@@ -67,12 +70,12 @@ export function prepare(situation: Situation, statement: StatementFacts): Prepar
       statement.isSingle() &&
       statement.namesSource();
     if (claims) return 'claim';
-    if (!mayOwe && !unclear) return 'nothing';
+    if (!mayBeClaimed && !mayOwe && !unclear) return 'nothing';
   }
   const what = needs(statement);
   if (what === 'nothing') return what;
   // Of the queue nobody but a reader has to be told.
-  if (what !== 'flush' && !claimed && !pending && !unclear) return 'nothing';
+  if (what !== 'flush' && !mayBeClaimed && !pending && !unclear) return 'nothing';
   if (running > 0) return 'wait';
   return what === 'flush' && !mayOwe ? 'nothing' : what;
 }
@@ -115,6 +118,7 @@ export function maySteer(statementClass: StatementClass): boolean {
     case StatementClass.Rollback:
     case StatementClass.RollbackTo:
     case StatementClass.Opaque:
+    case StatementClass.Execute:
     case StatementClass.Forget:
       return true;
     default:

@@ -23,6 +23,8 @@ export class ExtendedBatch {
    * something is. They outlive their batch, to the end of the transaction at most.
    */
   readonly #steering = new Map<string, Prepared>();
+  /** What stood in `steering` where a Bind that may still fail has put something else. */
+  readonly #displaced = new Map<string, Prepared>();
   /** What an Execute since the last ReadyForQuery has made of the transaction. */
   #block: number | null = null;
 
@@ -32,8 +34,24 @@ export class ExtendedBatch {
   }
 
   bound(chunk: Buffer, nameStart: number, nameEnd: number, prepared: Prepared): void {
-    if (maySteer(prepared.class)) this.#steering.set(chunk.toString('latin1', nameStart, nameEnd), prepared);
-    else if (this.#steering.size > 0) this.#steering.delete(chunk.toString('latin1', nameStart, nameEnd));
+    const steers = maySteer(prepared.class);
+    if (!steers && this.#steering.size === 0) return;
+    const name = chunk.toString('latin1', nameStart, nameEnd);
+    const before = this.#steering.get(name);
+    if (before !== undefined && !this.#displaced.has(name)) this.#displaced.set(name, before);
+    if (steers) this.#steering.set(name, prepared);
+    else this.#steering.delete(name);
+  }
+
+  /**
+   * An error: what has been sent behind it is ignored up to Sync. A COMMIT among that ends nothing, and a portal bound
+   * again is what it was before.
+   */
+  failed(): void {
+    this.#block = null;
+    if (this.#displaced.size === 0) return;
+    for (const [name, before] of this.#displaced) this.#steering.set(name, before);
+    this.#displaced.clear();
   }
 
   /** What an Execute at `at` runs, if that was worth remembering. */
@@ -70,6 +88,7 @@ export class ExtendedBatch {
   /** ReadyForQuery for the client, with nothing of its running. */
   settled(): void {
     this.#block = null;
+    if (this.#displaced.size > 0) this.#displaced.clear();
   }
 
   /** Nothing is outstanding and no transaction open. */

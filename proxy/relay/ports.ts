@@ -30,8 +30,10 @@ export interface SourceStats {
 export interface SessionRefresh {
   /** Nothing claimed, pending or remembered. */
   readonly isEmpty: boolean;
-  /** A claim is held: whatever may end the transaction has to be preceded by a settlement. */
+  /** A claim is certainly held. */
   readonly claimed: boolean;
+  /** A claim may be held: whatever may end the transaction has to be preceded by a settlement. */
+  readonly mayBeClaimed: boolean;
   readonly hasPending: boolean;
   /** Changes of this transaction were flushed: rolled back to a savepoint before that, they are pending again. */
   readonly hasFlushed: boolean;
@@ -47,12 +49,13 @@ export interface SessionRefresh {
   claimMessage(): Buffer;
   /** The flush as a message: all pending changes; with `release` the claim is given back. */
   flushMessage(release: boolean): Buffer;
-  onChange(change: string): void;
+  /** The text of a notice with our SQLSTATE. @returns false when it is no change: then it is the client's to see. */
+  onChange(message: string): boolean;
+  /** The transaction has committed with changes pending, and the session goes on already: flush them past it. */
+  flushLate(): void;
   onFlushed(note: Note, report: string): void;
   /** @returns the fields the client shall see: the server's, with a detail that names the tview. */
   onFlushFailed(note: Note, report: ReceivedReport): ReadonlyMap<string, string>;
-  /** The session's client_encoding is another one now. */
-  onEncodingChanged(): void;
   onCommitted(): void;
   onRolledBack(): void;
   /** The transaction is over. */

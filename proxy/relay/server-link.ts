@@ -29,14 +29,15 @@ const LONGEST_TAG = 20;
 export type Tag = 'COMMIT' | 'ROLLBACK' | 'PREPARE TRANSACTION' | 'DISCARD ALL' | 'DEALLOCATE ALL';
 
 const DUPLICATE_STATEMENT = '42P05';
+const FAILED_TRANSACTION = '25P02';
 
 /** What a link tells the session it is linked to. */
 export interface LinkOwner {
   /** Where the client's bytes go. */
   readonly client: Wire;
   onTag(tag: Tag): void;
-  /** A change the database handed over (the notice's text). */
-  onChange(change: string): void;
+  /** A notice with the SQLSTATE of changes. @returns false when it is none: then the client sees it */
+  onChange(message: string): boolean;
   /** The server's ErrorResponse to a claim or flush of ours; gives what the client shall see. */
   onRefreshError(note: Note, fields: ReceivedReport): Uint8Array | null;
   onFlushed(note: Note, report: string): void;
@@ -98,6 +99,11 @@ export class ServerLink {
   status: number = TransactionStatus.idle;
   /** The server has failed in an extended batch and ignores everything up to Sync. */
   skippingToSync = false;
+  /** What is sent now is ignored by the server: no Sync that ends its skipping is on its way yet. */
+  get ignoresRequests(): boolean {
+    return this.skippingToSync && this.queue.syncs === 0;
+  }
+
   /** Between CopyInResponse and the end the client gives it. */
   copyIn: 'no' | 'open' | 'ending' = 'no';
   /** Why it must not be reused; null while it is good. */
@@ -433,8 +439,11 @@ export class ServerLink {
     }
     if (note !== null && (note.kind === 'claim' || note.kind === 'flush')) {
       this.#outcomeTold = note.kind === 'flush';
-      const shown = this.owner?.onRefreshError(note, readReport(chunk.subarray(from, next))) ?? null;
+      const report = readReport(chunk.subarray(from, next));
+      const shown = this.owner?.onRefreshError(note, report) ?? null;
       if (this.#discardAnswers || this.owner === null) return false;
+      // Not ours: the transaction had failed already, and the request in the same packet is answered as in any such.
+      if (report.code === FAILED_TRANSACTION) return false;
       // The request that came in the same packet fails for this reason: its own answers would only repeat it.
       this.#discardAnswers = note.kind === 'claim' || note.trigger === 'commit' || note.trigger === 'read';
       return shown ?? false;
@@ -465,9 +474,11 @@ export class ServerLink {
   #notice(chunk: Buffer, from: number, next: number, swallowed: boolean): boolean {
     const change = changeIn(chunk, from, next);
     if (change !== null) {
-      if (this.owner === null) this.closeReason = 'a change arrived from a server nobody uses';
-      else this.owner.onChange(change);
-      return false;
+      if (this.owner === null) {
+        this.closeReason = 'a change arrived from a server nobody uses';
+        return false;
+      }
+      if (this.owner.onChange(change)) return false;
     }
     return this.owner !== null && !swallowed;
   }
@@ -478,8 +489,10 @@ export class ServerLink {
     const name = chunk.toString('utf8', from, nameEnd);
     const value = chunk.toString('utf8', nameEnd + 1, next - 1);
     this.parameters.learn(name, value);
-    // A change the client did not ask for (our sync) is not told; it knows its own value already.
-    if (this.owner === null || swallowed) return false;
+    // A change the client did not ask for (our sync) is not told; it knows its own value already. What a transaction that
+    // a flush of ours has failed takes back is told, though its other answers are not.
+    const isOurs = swallowed && !this.#discardAnswers;
+    if (this.owner === null || isOurs) return false;
     this.owner.onParameters();
     return true;
   }

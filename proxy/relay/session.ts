@@ -186,8 +186,7 @@ export class Session implements LinkOwner, MessageReceiver {
     }
     const { link } = this;
     // The server would ignore them. The queue holds what is answered, and the names what was really prepared.
-    if (link?.skippingToSync && link.queue.syncs === 0)
-      return type !== Frontend.Sync && type !== Frontend.Terminate;
+    if (link?.ignoresRequests) return type !== Frontend.Sync && type !== Frontend.Terminate;
     if (type === Frontend.CopyData || type === Frontend.CopyDone || type === Frontend.CopyFail) {
       return link === null || (link.copyIn === 'no' && link.queue.running === 0);
     }
@@ -327,6 +326,7 @@ export class Session implements LinkOwner, MessageReceiver {
       }
       statementClass = StatementClass.Read;
     }
+    if (statementClass === StatementClass.Execute) statementClass = this.#statements.classOfExecute;
     if (this.#refresh !== null && this.#isInBlock(link)) {
       const facts = new QueryFacts(this.#refresh, statementClass, chunk, from, to);
       if (!this.#prepare(link, this.#refresh, facts, 'query', chunk, at)) return false;
@@ -357,9 +357,10 @@ export class Session implements LinkOwner, MessageReceiver {
   ): boolean {
     const situation = {
       status: this.#batch.status(link.status),
-      deaf: link.skippingToSync || link.copyIn === 'open',
+      deaf: link.ignoresRequests || link.copyIn === 'open',
       running: link.queue.running,
       claimed: refresh.claimed,
+      mayBeClaimed: refresh.mayBeClaimed,
       pending: refresh.hasPending,
       mayOwe: refresh.mayOwe,
       flushed: refresh.hasFlushed,
@@ -531,10 +532,11 @@ export class Session implements LinkOwner, MessageReceiver {
 
   onError(): void {
     this.#failedOrRolledBack = true;
+    this.#batch.failed();
   }
 
-  onChange(change: string): void {
-    this.#refresh?.onChange(change);
+  onChange(message: string): boolean {
+    return this.#refresh?.onChange(message) ?? false;
   }
 
   onFlushed(note: Note, report: string): void {
@@ -565,12 +567,7 @@ export class Session implements LinkOwner, MessageReceiver {
   }
 
   onParameters(): void {
-    const link = this.link;
-    if (link === null) return;
-    const before = this.parameters.get('client_encoding');
-    this.parameters.adopt(link.parameters);
-    if (this.#refresh !== null && this.parameters.get('client_encoding') !== before)
-      this.#refresh.onEncodingChanged();
+    if (this.link !== null) this.parameters.adopt(this.link.parameters);
   }
 
   onReady(status: number, asked: boolean): boolean {
@@ -593,9 +590,15 @@ export class Session implements LinkOwner, MessageReceiver {
       this.#queryStartedAt = 0;
     }
     if (status !== TransactionStatus.idle || refresh === null || refresh.isEmpty) return true;
-    if (refresh.hasPending && !failed && link.queue.size === 0) {
+    if (refresh.hasPending && !failed) {
       // Must not happen: a claimed transaction committed before its changes were flushed. Flush now, before the
       // client hears of the commit, and say so loudly.
+      if (link.queue.size > 0) {
+        // What is queued already may begin a transaction that rolls back, and the flush with it.
+        refresh.flushLate();
+        refresh.clear();
+        return true;
+      }
       this.#deps.log.error('changes were left at the end of a transaction; flushing them now');
       const message = refresh.flushMessage(false);
       refresh.clear();
@@ -612,7 +615,7 @@ export class Session implements LinkOwner, MessageReceiver {
     const link = this.link;
     if (link === null || this.#closed) return;
     if (this.#hold === 'replies') {
-      if (link.queue.running === 0 || link.skippingToSync || link.copyIn === 'open')
+      if (link.queue.running === 0 || link.ignoresRequests || link.copyIn === 'open')
         this.#resumeFrom('replies');
     } else if (
       this.#hold === 'flush' &&

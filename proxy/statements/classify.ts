@@ -19,6 +19,8 @@ export const StatementClass = {
   MaybeTview: 8,
   /** DISCARD, DEALLOCATE: as Read, but prepared statements may be gone behind it. */
   Forget: 9,
+  /** SQL's EXECUTE: Write or Opaque, by what the session has prepared (ClientStatements.classOfExecute); nothing decides by it. */
+  Execute: 10,
 } as const;
 export type StatementClass = (typeof StatementClass)[keyof typeof StatementClass];
 
@@ -29,7 +31,8 @@ const WORDS: readonly (readonly [StatementClass, string])[] = [
     `select values table show set reset fetch move close declare savepoint release listen unlisten notify lock analyze
      grant revoke comment alter refresh reindex security reassign load cluster checkpoint vacuum`,
   ],
-  [StatementClass.Write, 'insert update delete merge copy with execute truncate explain'],
+  [StatementClass.Write, 'insert update delete merge copy with truncate explain'],
+  [StatementClass.Execute, 'execute'],
   [StatementClass.Forget, 'deallocate discard'],
   [StatementClass.Begin, 'begin start'],
   [StatementClass.MaybeTview, 'create drop'],

@@ -109,6 +109,15 @@ export class Catalog {
     }
   }
 
+  /**
+   * Flushes changes in a transaction of the owner's: of a session that has committed them without.
+   * @throws when there is no owner connection, or the refresh fails
+   */
+  async flush(changes: string): Promise<void> {
+    if (this.#client === null) throw new Error('there is no owner connection');
+    await this.#client.query('SELECT tviews.flush($1::jsonb, false)', [changes]);
+  }
+
   #lost(error: Error | null): void {
     if (this.#closed || this.#retry !== null) return;
     this.#client = null;

@@ -1,6 +1,7 @@
 /** One session's refresh state joined to its database's catalog: claims and flushes as messages, reports as metrics. */
 import type { Logger } from 'pino';
 import type { Metrics } from '../../src/observe/metrics.ts';
+import { readChange } from '../../src/refresh/change.ts';
 import { RefreshState } from '../../src/refresh/state.ts';
 import type { SessionRefresh } from '../relay/ports.ts';
 import type { Note } from '../relay/requests.ts';
@@ -10,6 +11,9 @@ import type { Catalog } from './catalog.ts';
 
 const TRUE = Buffer.from([1]);
 const FALSE = Buffer.from([0]);
+
+/** One statement can send many changes before anything can be flushed: so many bytes of them are kept as they are. */
+const REMEMBERED_BYTES = 4_194_304;
 
 /** One tview's part in the report of `tviews.flush` (docs/architecture.md). */
 interface ReportEntry {
@@ -33,7 +37,7 @@ export class DatabaseSessionRefresh implements SessionRefresh {
   readonly #settings: RefreshSettings;
   readonly #metrics: Metrics;
   readonly #log: Logger;
-  readonly #state = new RefreshState();
+  readonly #state: RefreshState;
   /** Of the claim under way: the catalog may be gone when the flush is due. */
   #flushOid = 0;
   /** This transaction has made or dropped tviews, of which the catalog learns when it has committed. */
@@ -42,6 +46,7 @@ export class DatabaseSessionRefresh implements SessionRefresh {
   constructor(catalog: Catalog, settings: RefreshSettings, metrics: Metrics, log: Logger) {
     this.#catalog = catalog;
     this.#settings = settings;
+    this.#state = new RefreshState(Math.max(REMEMBERED_BYTES, 2 * settings.pendingBytes));
     this.#metrics = metrics;
     this.#log = log;
   }
@@ -52,6 +57,10 @@ export class DatabaseSessionRefresh implements SessionRefresh {
 
   get claimed(): boolean {
     return this.#state.claimed;
+  }
+
+  get mayBeClaimed(): boolean {
+    return this.#state.mayBeClaimed;
   }
 
   get hasPending(): boolean {
@@ -108,17 +117,34 @@ export class DatabaseSessionRefresh implements SessionRefresh {
 
   /** What is owed, for a flush that goes out as a statement of ours; the claim is given back with it. */
   takeOwed(): string | null {
-    if (!this.#state.claimed && !this.#state.hasPending) return null;
+    if (!this.#state.mayBeClaimed && !this.#state.mayOwe) return null;
     const changes = this.#state.takePending();
     this.#state.release();
     return changes;
   }
 
-  onChange(change: string): void {
+  onChange(message: string): boolean {
+    const change = readChange(message);
+    if (change === null) return false;
     this.#state.add(change);
     // Anybody may RAISE INFO with our SQLSTATE: only sources we know become labels.
-    this.#metrics.changed(this.#catalog.snapshot?.sourceNames.get(sourceOf(change)) ?? 'unknown');
+    const source =
+      change.source === null ? undefined : this.#catalog.snapshot?.sourceNames.get(change.source);
+    this.#metrics.changed(source ?? 'unknown');
     if (this.#flushOid === 0) this.#flushOid = this.#catalog.snapshot?.flushOid ?? 0;
+    return true;
+  }
+
+  flushLate(): void {
+    const changes = this.#state.takePending();
+    this.#catalog.flush(changes).then(
+      () => this.#log.error('changes were left at the end of a transaction; they are flushed now'),
+      (error: unknown) =>
+        this.#log.error(
+          { err: error },
+          'changes were left at the end of a transaction and could not be flushed: run "tviews verify --repair"',
+        ),
+    );
   }
 
   onFlushed(note: Note, report: string): void {
@@ -142,7 +168,15 @@ export class DatabaseSessionRefresh implements SessionRefresh {
     if (note.kind !== 'flush') return report.fields;
     this.#metrics.flushFailed(report.code);
     const tview = this.#tviewIn(report.fields.get('W') ?? '');
-    this.#log.info({ code: report.code, tview, trigger: note.trigger }, `flush failed: ${report.message}`);
+    const what = { code: report.code, tview, trigger: note.trigger };
+    if (note.trigger === 'late') {
+      this.#log.error(
+        what,
+        `late flush failed, the tview is stale: ${report.message}; run "tviews verify --repair"`,
+      );
+    } else {
+      this.#log.info(what, `flush failed: ${report.message}`);
+    }
     if (tview === null || report.detail !== undefined) return report.fields;
     return new Map(report.fields).set(
       'D',
@@ -154,10 +188,6 @@ export class DatabaseSessionRefresh implements SessionRefresh {
   #tviewIn(context: string): string | null {
     const id = /refresh_[^(\n]*_(\d+)["(]/.exec(context)?.[1];
     return id === undefined ? null : (this.#catalog.snapshot?.tviewNames.get(Number(id)) ?? null);
-  }
-
-  onEncodingChanged(): void {
-    this.#state.rewrite(widened);
   }
 
   onCommitted(): void {
@@ -174,25 +204,10 @@ export class DatabaseSessionRefresh implements SessionRefresh {
   }
 }
 
-/** jsonb in binary form (version 1, then the text) of a text that holds one character per byte. */
+/** jsonb in binary form: version 1, then the text, which is ASCII. */
 function jsonbParameter(text: string): Buffer {
   const bytes = Buffer.allocUnsafe(text.length + 1);
   bytes[0] = 1;
   bytes.write(text, 1, 'latin1');
   return bytes;
-}
-
-/** Every key of the source: what a change is widened to when its bytes can no longer be relied on. */
-function widened(change: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: everything beyond ASCII is what is looked for
-  return /^[\x00-\x7f]*$/.test(change) ? change : `{"s": ${sourceOf(change)}, "all": true}`;
-}
-
-/**
- * The source's id in a change, without parsing a payload that may be large: `{"r": […], "s": 12}`, perhaps with
- * `"t": […]` behind it, or `{"s": 12, "all": true}`. jsonb writes short keys first and these in this order.
- */
-function sourceOf(change: string): number {
-  const at = change.lastIndexOf('"s": ');
-  return at < 0 ? Number.NaN : Number.parseInt(change.slice(at + 5, at + 16), 10);
 }

@@ -198,8 +198,8 @@ export function rowOf(alias: string, columns: readonly string[], type: 'record' 
 }
 
 /**
- * To the proxy where it holds the transaction, else to the queue. Queued too: what is too long for a notice, and what
- * could not be converted to the client's encoding, which would be an error in the user's statement.
+ * To the proxy where it holds the transaction, else to the queue. Queued too: what is too long for a notice, and what is
+ * not UTF-8 on both sides: it might have no place in the client's encoding, which would be an error in the user's statement.
  *
  * The setting alone proves nothing, anyone may SET it; the sequence's session value does (decision 001). IS TRUE: the
  * setting is null in a session that never had a claim, and null AND … would go on to ask the sequence.
@@ -214,7 +214,7 @@ function deliver({ noticeBytes }: CaptureOptions): string {
       claimed := false;
   END;
   IF claimed THEN
-    IF octet_length(change::text) <= ${noticeBytes} AND pg_client_encoding() = getdatabaseencoding() THEN
+    IF octet_length(change::text) <= ${noticeBytes} AND pg_client_encoding() = 'UTF8' AND getdatabaseencoding() = 'UTF8' THEN
       RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
       RETURN NULL;
     END IF;

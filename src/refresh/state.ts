@@ -1,29 +1,47 @@
-/** The change that tells a flush to take what this transaction has in the queue, too. */
-const QUEUED = '{"queued": true}';
-
 /**
  * Refresh state of one session: what it still owes in the current transaction. Pure: it knows no socket and no SQL.
  *
  * ```
- *   idle ──claim──▶ claimed ──settle──▶ settled (released; later writes go to the queue) ─┐
- *     ▲               │  ▲                                                                │
- *     │               ▼  │ rollbackTo: everything flushed is pending again, the claim     │
- *     │            (changes arrive, flush before read)            may be undone           │
- *     └──────────────── end of the transaction, whatever the end; DISCARD ALL ────────────┘
+ *   none ──claim──▶ held ──release──▶ given back (later writes go to the queue)
+ *    ▲               │  ▲                  │
+ *    │               ▼  │ claim            │ ROLLBACK TO: the claim may have been taken, or given back, behind the
+ *    │            perhaps ◀────────────────┘ savepoint; everything flushed is pending again
+ *    └─────────────── end of the transaction, whatever the end; DISCARD ALL
  * ```
  */
+import { type Change, everythingOf, QUEUED } from './change.ts';
+
+/** Whether the database sends this transaction's changes here. */
+type Claim = 'none' | 'held' | 'perhaps' | 'given back';
+
+/** Changes by their text, so that none is there twice. */
+type Changes = Map<string, Change>;
+
 export class RefreshState {
-  #claimed = false;
-  /** Changes not yet flushed: the JSON text of each as the database sent it, one character per byte, no duplicates. */
-  #pending = new Set<string>();
-  /** Changes flushed in this transaction: a rolled-back savepoint makes them pending again. */
-  #flushed = new Set<string>();
+  readonly #maximumBytes: number;
+  #claim: Claim = 'none';
+  /** Changes not yet flushed. */
+  #pending: Changes = new Map();
   #pendingBytes = 0;
+  /** Changes flushed in this transaction: a rolled-back savepoint makes them pending again. */
+  #flushed: Changes = new Map();
+  #flushedBytes = 0;
   /** A statement has run that was not claimed: what it changed, if anything, is in the queue of this transaction. */
   #unseen = false;
 
+  /** @param maximumBytes beyond it, the changes of a source are remembered as "every row" */
+  constructor(maximumBytes: number) {
+    this.#maximumBytes = maximumBytes;
+  }
+
+  /** The claim is certainly held: none needs to be taken before a write. */
   get claimed(): boolean {
-    return this.#claimed;
+    return this.#claim === 'held';
+  }
+
+  /** The claim may be held: it has to be given back before the transaction ends. */
+  get mayBeClaimed(): boolean {
+    return this.#claim === 'held' || this.#claim === 'perhaps';
   }
 
   get hasPending(): boolean {
@@ -50,18 +68,11 @@ export class RefreshState {
 
   /** Nothing owed and nothing remembered: the only state in which a server may change hands. */
   get isEmpty(): boolean {
-    return !this.#claimed && !this.#unseen && this.#pending.size === 0 && this.#flushed.size === 0;
+    return this.#claim === 'none' && !this.#unseen && this.#pending.size === 0 && this.#flushed.size === 0;
   }
 
   claim(): void {
-    this.#claimed = true;
-  }
-
-  /** A change arrived: the text of the notice, one character per byte. */
-  add(change: string): void {
-    if (this.#pending.has(change)) return;
-    this.#pending.add(change);
-    this.#pendingBytes += change.length;
+    this.#claim = 'held';
   }
 
   /** An unclaimed statement is sent that may write a source. */
@@ -69,12 +80,31 @@ export class RefreshState {
     this.#unseen = true;
   }
 
+  /**
+   * A change arrived.
+   * @throws when there are more sources in it than could be remembered: no database of ours sends that
+   */
+  add(change: Change): void {
+    if (this.#pending.has(change.text)) return;
+    this.#pending.set(change.text, change);
+    this.#pendingBytes += change.text.length;
+    if (this.#pendingBytes <= this.#maximumBytes) return;
+    this.#pending = widened(this.#pending);
+    this.#pendingBytes = bytesOf(this.#pending);
+    if (this.#pendingBytes > this.#maximumBytes) throw new Error('too many changes in one transaction');
+  }
+
   /** The argument of `tviews.flush`: all pending changes as one JSON array. They count as flushed from here on. */
   takePending(): string {
     if (this.#unseen) this.add(QUEUED);
     this.#unseen = false;
-    const changes = `[${[...this.#pending].join(',')}]`;
-    for (const change of this.#pending) this.#flushed.add(change);
+    const changes = `[${[...this.#pending.keys()].join(',')}]`;
+    for (const [text, change] of this.#pending) this.#flushed.set(text, change);
+    this.#flushedBytes += this.#pendingBytes;
+    if (this.#flushedBytes > this.#maximumBytes) {
+      this.#flushed = widened(this.#flushed);
+      this.#flushedBytes = bytesOf(this.#flushed);
+    }
     this.#pending.clear();
     this.#pendingBytes = 0;
     return changes;
@@ -82,43 +112,48 @@ export class RefreshState {
 
   /** The claim was given back, in the flush before COMMIT. */
   release(): void {
-    this.#claimed = false;
+    if (this.#claim !== 'none') this.#claim = 'given back';
   }
 
   /**
-   * ROLLBACK TO SAVEPOINT may have undone a flush and the claim. A flush recomputes, so changes too many only cost
-   * work; changes too few would be a stale row.
+   * ROLLBACK TO SAVEPOINT may have undone a flush, the claim, or its release. A flush recomputes, so changes too many only
+   * cost work; changes too few would be a stale row.
    */
   rollbackTo(): void {
-    for (const change of this.#flushed) this.add(change);
-    this.#flushed.clear();
-    this.#claimed = false;
-  }
-
-  /**
-   * Rewrites what is remembered. For a change of client_encoding, after which the bytes of a change would mean
-   * something else when they are sent back.
-   */
-  rewrite(change: (text: string) => string): void {
-    this.#pending = new Set([...this.#pending].map(change));
-    this.#flushed = new Set([...this.#flushed].map(change));
-    this.#pendingBytes = 0;
-    for (const text of this.#pending) this.#pendingBytes += text.length;
+    const flushed = this.#flushed;
+    this.#flushed = new Map();
+    this.#flushedBytes = 0;
+    for (const change of flushed.values()) this.add(change);
+    if (this.#claim !== 'none') this.#claim = 'perhaps';
   }
 
   /** COMMIT worked. What is still pending now was not flushed in time: it stays, to be flushed late. */
   committed(): void {
-    this.#claimed = false;
+    this.#claim = 'none';
     this.#unseen = false;
     this.#flushed.clear();
+    this.#flushedBytes = 0;
   }
 
   /** End of the transaction, whatever the end. */
   clear(): void {
-    this.#claimed = false;
-    this.#unseen = false;
+    this.committed();
     if (this.#pending.size > 0) this.#pending.clear();
-    if (this.#flushed.size > 0) this.#flushed.clear();
     this.#pendingBytes = 0;
   }
+}
+
+function widened(changes: Changes): Changes {
+  const wide: Changes = new Map();
+  for (const { source } of changes.values()) {
+    const change = source === null ? QUEUED : everythingOf(source);
+    wide.set(change.text, change);
+  }
+  return wide;
+}
+
+function bytesOf(changes: Changes): number {
+  let bytes = 0;
+  for (const text of changes.keys()) bytes += text.length;
+  return bytes;
 }

@@ -26,7 +26,7 @@ BEGIN
         claimed := false;
     END;
     IF claimed THEN
-      IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
+      IF octet_length(change::text) <= 65536 AND pg_client_encoding() = 'UTF8' AND getdatabaseencoding() = 'UTF8' THEN
         RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
         RETURN NULL;
       END IF;
@@ -86,7 +86,7 @@ BEGIN
         claimed := false;
     END;
     IF claimed THEN
-      IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
+      IF octet_length(change::text) <= 65536 AND pg_client_encoding() = 'UTF8' AND getdatabaseencoding() = 'UTF8' THEN
         RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
         RETURN NULL;
       END IF;
@@ -129,7 +129,7 @@ BEGIN
         claimed := false;
     END;
     IF claimed THEN
-      IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
+      IF octet_length(change::text) <= 65536 AND pg_client_encoding() = 'UTF8' AND getdatabaseencoding() = 'UTF8' THEN
         RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
         RETURN NULL;
       END IF;
@@ -161,7 +161,7 @@ BEGIN
         claimed := false;
     END;
     IF claimed THEN
-      IF octet_length(change::text) <= 65536 AND pg_client_encoding() = getdatabaseencoding() THEN
+      IF octet_length(change::text) <= 65536 AND pg_client_encoding() = 'UTF8' AND getdatabaseencoding() = 'UTF8' THEN
         RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
         RETURN NULL;
       END IF;

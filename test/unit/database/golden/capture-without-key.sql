@@ -36,7 +36,7 @@ BEGIN
         claimed := false;
     END;
     IF claimed THEN
-      IF octet_length(change::text) <= 1000 AND pg_client_encoding() = getdatabaseencoding() THEN
+      IF octet_length(change::text) <= 1000 AND pg_client_encoding() = 'UTF8' AND getdatabaseencoding() = 'UTF8' THEN
         RAISE INFO USING ERRCODE = 'TV001', MESSAGE = change::text;
         RETURN NULL;
       END IF;

@@ -16,7 +16,11 @@ const cases: { readonly now: Situation; readonly facts: Facts; readonly decided:
 for (const status of Object.values(TransactionStatus))
   for (const deaf of both)
     for (const running of [0, 1, 3])
-      for (const claimed of both)
+      for (const [claimed, mayBeClaimed] of [
+        [false, false],
+        [false, true],
+        [true, true],
+      ] as const)
         for (const [pending, mayOwe] of [
           [false, false],
           [false, true],
@@ -27,7 +31,7 @@ for (const status of Object.values(TransactionStatus))
               for (const single of both)
                 for (const source of both)
                   for (const tview of both) {
-                    const now = { status, deaf, running, claimed, pending, mayOwe, flushed };
+                    const now = { status, deaf, running, claimed, mayBeClaimed, pending, mayOwe, flushed };
                     const facts = { class: statementClass, single, source, tview };
                     const decided = prepare(now, {
                       class: statementClass,
@@ -61,7 +65,7 @@ const all = (which: (one: (typeof cases)[number]) => boolean, allowed: readonly 
 describe('in every situation', () => {
   test('what may end a transaction that is claimed or owes is settled first, or waits', () => {
     all(
-      (one) => inBlock(one) && (one.now.claimed || one.now.pending) && mayEnd(one),
+      (one) => inBlock(one) && (one.now.mayBeClaimed || one.now.pending) && mayEnd(one),
       ['settle', 'settle-first', 'wait'],
     );
   });
@@ -84,7 +88,7 @@ describe('in every situation', () => {
         !one.now.deaf &&
         one.now.status !== TransactionStatus.idle &&
         one.now.running > 0 &&
-        (one.now.claimed || one.now.pending || one.now.flushed) &&
+        (one.now.mayBeClaimed || one.now.pending || one.now.flushed) &&
         (mayEnd(one) || reads(one)),
       ['wait'],
     );
@@ -107,7 +111,8 @@ describe('in every situation', () => {
 
   test('what only the queue may hold keeps nobody from ending the transaction: COMMIT flushes the queue', () => {
     all(
-      (one) => inBlock(one) && !one.now.claimed && !one.now.pending && one.now.running === 0 && mayEnd(one),
+      (one) =>
+        inBlock(one) && !one.now.mayBeClaimed && !one.now.pending && one.now.running === 0 && mayEnd(one),
       ['nothing', 'claim'],
     );
   });
@@ -122,7 +127,7 @@ describe('in every situation', () => {
   });
 
   test('a session that never touched a source is never held up', () => {
-    all(({ now, facts }) => !now.claimed && !now.mayOwe && !now.flushed && !facts.source, ['nothing']);
+    all(({ now, facts }) => !now.mayBeClaimed && !now.mayOwe && !now.flushed && !facts.source, ['nothing']);
   });
 
   test('a wait ends: with nothing running nothing waits', () => {

@@ -58,14 +58,18 @@ export class FakeWire implements Wire {
 
 /** What the session asks of refresh, with the real state and messages one can recognise. */
 export class FakeRefresh implements SessionRefresh {
-  readonly state = new RefreshState();
+  readonly state = new RefreshState(1_000_000);
   readonly flushed: string[] = [];
   readonly failed: string[] = [];
+  readonly late: string[] = [];
   get isEmpty(): boolean {
     return this.state.isEmpty;
   }
   get claimed(): boolean {
     return this.state.claimed;
+  }
+  get mayBeClaimed(): boolean {
+    return this.state.mayBeClaimed;
   }
   get hasPending(): boolean {
     return this.state.hasPending;
@@ -97,8 +101,12 @@ export class FakeRefresh implements SessionRefresh {
     if (release) this.state.release();
     return functionCall(FLUSH, [changes]);
   }
-  onChange(change: string): void {
-    this.state.add(change);
+  onChange(message: string): boolean {
+    this.state.add({ source: 1, text: message });
+    return true;
+  }
+  flushLate(): void {
+    this.late.push(this.state.takePending());
   }
   onFlushed(note: Note): void {
     if (note.kind === 'flush') this.flushed.push(note.trigger);
@@ -107,7 +115,6 @@ export class FakeRefresh implements SessionRefresh {
     if (note.kind === 'flush') this.failed.push(note.trigger);
     return report.fields;
   }
-  onEncodingChanged(): void {}
   onCommitted(): void {
     this.state.committed();
   }

@@ -30,8 +30,9 @@ class Owner implements LinkOwner {
   onTag(tag: Tag): void {
     this.told.push(`tag ${tag}`);
   }
-  onChange(text: string): void {
+  onChange(text: string): boolean {
     this.told.push(`change ${text.length > 40 ? text.length : text}`);
+    return true;
   }
   onRefreshError(note: Note, report: ReceivedReport): Uint8Array | null {
     this.told.push(`${note.kind} failed: ${report.message}`);

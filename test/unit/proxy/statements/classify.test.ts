@@ -29,13 +29,9 @@ const statements: Record<keyof typeof StatementClass, readonly string[]> = {
       'WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x',
       '(WITH x AS (SELECT 1) TABLE x)',
     ],
-    ...[
-      'EXECUTE p',
-      'TRUNCATE t',
-      'EXPLAIN ANALYZE DELETE FROM t',
-      'explain (analyze) insert into t values (1)',
-    ],
+    ...['TRUNCATE t', 'EXPLAIN ANALYZE DELETE FROM t', 'explain (analyze) insert into t values (1)'],
   ],
+  Execute: ['EXECUTE p', 'execute p(1)'],
   Begin: ['BEGIN', 'begin work', 'START TRANSACTION READ ONLY', 'BEGIN;'],
   Commit: [
     ...['COMMIT', 'commit', 'END', 'COMMIT;', 'COMMIT WORK', 'COMMIT TRANSACTION', 'END TRANSACTION'],
