@@ -404,6 +404,29 @@ describe('a client that hangs up behind a statement', () => {
     expect(await blog.state()).toEqual(exact);
   });
 
+  test('while a flush of ours waits for a lock: the flush is cancelled and the transaction rolled back', async () => {
+    const proxy = await testProxy(blog.database, { poolSize: 1 });
+    await blog.owner.query("BEGIN; UPDATE tb_author SET name = 'locks the tviews' WHERE pk_author = 1");
+    await blog.owner.query('SET CONSTRAINTS ALL IMMEDIATE');
+    const raw = await RawClient.connect(proxy.url(blog.database.app));
+    raw.send(query("BEGIN; UPDATE tb_author SET name = 'waits' WHERE pk_author = 2"));
+    await raw.untilReady();
+    raw.send(query("UPDATE tb_author SET name = 'waits' WHERE pk_author = 3"));
+    await raw.untilReady();
+    raw.send(query('DO $$ BEGIN END $$'));
+    const waiting = async () =>
+      (
+        await blog.owner.query(
+          "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+      ).rowCount;
+    await until('the flush waits', async () => (await waiting()) === 1);
+    raw.close();
+    await until('nobody waits', async () => (await waiting()) === 0);
+    await blog.owner.query('ROLLBACK');
+    expect(await blog.state()).toEqual(exact);
+  });
+
   test('with a goodbye behind COMMIT, the transaction is committed and flushed', async () => {
     const proxy = await testProxy(blog.database, { poolSize: 1 });
     const raw = await RawClient.connect(proxy.url(blog.database.app));

@@ -55,6 +55,22 @@ for (const poolMode of ['transaction', 'session'] as const) {
       client.close();
     });
 
+    test('a SET of the transaction is taken back, and the client is told', async () => {
+      const proxy = await testProxy(database, { poolMode, poolSize: 1 });
+      const client = await RawClient.connect(proxy.url(database.app));
+      client.send(query('SHOW TimeZone'));
+      const before = shown(await client.untilReady());
+      client.send(query('BEGIN'), query("SET TimeZone = 'Asia/Tokyo'"));
+      await client.untilReady(2);
+      client.send(query('UPDATE tb_ratio SET b = 0 WHERE pk_ratio = 1'));
+      await client.untilReady();
+      client.send(query('COMMIT'));
+      expect(shown(await client.untilReady())).toEqual(['E(22012 division by zero)', 'S', 'Z(I)']);
+      client.send(query('SHOW TimeZone'));
+      expect(shown(await client.untilReady())).toEqual(before);
+      client.close();
+    });
+
     test('COMMIT in the extended protocol: the error, nothing else up to Sync, then idle', async () => {
       const proxy = await testProxy(database, { poolMode, poolSize: 1 });
       const client = await RawClient.connect(proxy.url(database.app));
