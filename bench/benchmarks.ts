@@ -9,6 +9,8 @@ import { render as renderRefresh } from './refresh/render.ts';
 import { type RefreshResult, run as runRefresh } from './refresh/run.ts';
 import { render as renderRelay } from './relay/render.ts';
 import { type RelayResult, run as runRelay } from './relay/run.ts';
+import { render as renderSession } from './session/render.ts';
+import { run as runSession, type SessionResult } from './session/run.ts';
 
 export interface Benchmark {
   readonly name: string;
@@ -50,8 +52,14 @@ export const benchmarks: readonly Benchmark[] = [
   },
   {
     name: 'relay',
-    title: 'pgbench -S through us, through PgBouncer and direct',
+    title: 'pgbench -S through us, through PgBouncer, through a relay that does nothing, and direct',
     run: runRelay,
     render: (result) => renderRelay(result as RelayResult),
+  },
+  {
+    name: 'session',
+    title: 'what our own code costs per query',
+    run: runSession,
+    render: (result) => renderSession(result as SessionResult),
   },
 ];
