@@ -102,7 +102,7 @@ export function refuseFromItem(item: Node): never {
   return refuse(
     `${name} in FROM is not supported in a tview`,
     'The walk over the definition does not know this construct.',
-    'Use jsonb_array_elements, jsonb_to_recordset or a subquery instead.',
+    'Use jsonb_array_elements or a subquery instead.',
   );
 }
 
@@ -129,5 +129,13 @@ export function refuseSessionValue(name: string): never {
     `${name} is not supported in a tview`,
     'Its value changes without any change of a table, so that stored rows would go stale.',
     'Store the moment or the user in a column, or add it in the query that reads the tview.',
+  );
+}
+
+export function refuseWholeRow(row: string): never {
+  return refuse(
+    `the whole row of ${row} is not supported in a tview`,
+    'It gets and loses columns with ALTER TABLE, which changes what the definition says without any change of a row.',
+    "List its columns: jsonb_build_object('x', t.x, …), or t.id IS NOT NULL to ask whether there is a row.",
   );
 }

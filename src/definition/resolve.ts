@@ -9,7 +9,7 @@ import type { Catalog, CatalogRelation } from './catalog.ts';
 import { columnName, conjuncts, isEquality, type Node, type SelectStmt, strings } from './grammar.ts';
 import { noteUnordered, noteUnorderedArray } from './lint.ts';
 import { operandOf, type Side } from './operand.ts';
-import type { Advice } from './plan.ts';
+import type { Advice, QualifiedName } from './plan.ts';
 import {
   type BlockPlace,
   display,
@@ -18,6 +18,7 @@ import {
   refuseFromItem,
   refuseJoin,
   refuseSessionValue,
+  refuseWholeRow,
   refuseWindow,
 } from './refuse.ts';
 import {
@@ -28,7 +29,7 @@ import {
   type ResolvedDefinition,
   type ResolvedOccurrence,
 } from './resolved.ts';
-import { findCommonTable, lookUp, openScope, type Scope } from './scope.ts';
+import { findCommonTable, findEntry, lookUp, openScope, type Scope } from './scope.ts';
 import { checkSource } from './source.ts';
 
 export function resolve(catalog: Catalog, trees: ReadonlyMap<number, SelectStmt>): ResolvedDefinition {
@@ -192,14 +193,16 @@ class Walk {
     }
     const relation = this.find(node.schemaname ?? 'pg_catalog', node.relname ?? '');
     this.met.add(relation.oid);
-    if (relation.relkind === 'v') return this.enter(scope, alias, this.view(relation, aliases));
+    if (relation.relkind === 'v') {
+      return this.enter(scope, alias, this.view(relation, aliases), relation.name);
+    }
     checkSource(relation, alias);
     const index = this.occurrences.length;
     this.occurrences.push({ index, alias, relation, referenced: new Set() });
     const columns = relation.columns.map(
       ({ name }): NamedOrigin => ({ name, origin: { kind: 'column', occurrence: index, column: name } }),
     );
-    return this.enter(scope, alias, { columns: renamed(columns, aliases), always: [index] });
+    return this.enter(scope, alias, { columns: renamed(columns, aliases), always: [index] }, relation.name);
   }
 
   /** An ordinary view stands for its query, as in PostgreSQL's rewriter. */
@@ -237,15 +240,15 @@ class Walk {
     });
   }
 
-  private enter(scope: Scope, alias: string, item: Item): Item {
-    scope.entries.push({ alias, columns: item.columns, open: false });
+  private enter(scope: Scope, alias: string, item: Item, relation: QualifiedName | null = null): Item {
+    scope.entries.push({ alias, columns: item.columns, open: false, relation });
     return item;
   }
 
   private enterOpen(scope: Scope, alias: string, names: readonly string[]): Item {
     const origin = computed(`a column of ${alias}, which is no table`);
     const columns = names.map((name) => ({ name, origin }));
-    scope.entries.push({ alias, columns, open: true });
+    scope.entries.push({ alias, columns, open: true, relation: null });
     return { columns, always: [] };
   }
 
@@ -272,7 +275,7 @@ class Walk {
     if (node.alias === undefined) {
       scope.merged.unshift(...merged);
       if (node.join_using_alias?.aliasname !== undefined) {
-        scope.entries.push({ alias: node.join_using_alias.aliasname, columns: merged, open: false });
+        this.enter(scope, node.join_using_alias.aliasname, { columns: merged, always: [] });
       }
       return item;
     }
@@ -396,6 +399,10 @@ class Walk {
         'It is a system column, or the walk over the definition does not know what it refers to.',
         'Give every table an alias and name columns by it.',
       );
+    }
+    if (name?.column === null && name.relation !== null) {
+      const whole = findEntry(scope, name.relation)?.relation ?? null;
+      if (whole !== null) refuseWholeRow(`${display(whole)} (${name.relation}) in ${this.where}`);
     }
     for (const origin of found) this.reference(origin);
   }

@@ -2,14 +2,18 @@
 
 import type { CommonTableExpr } from '@pgsql/types';
 import type { ColumnName } from './grammar.ts';
+import type { QualifiedName } from './plan.ts';
 import { refuse } from './refuse.ts';
 import type { NamedOrigin, Origin } from './resolved.ts';
 
-/** A FROM item by its alias. `open`: a function or VALUES, whose columns need no list since none is a table's. */
+/** A FROM item by its alias. */
 export interface ScopeEntry {
   readonly alias: string;
   readonly columns: readonly NamedOrigin[];
+  /** A function or VALUES, whose columns need no list since none is a table's. */
   readonly open: boolean;
+  /** A table or a view, whose row gets and loses columns later; null for what has the columns it was written with. */
+  readonly relation: QualifiedName | null;
 }
 
 export interface Scope {
@@ -50,6 +54,15 @@ export function lookUp(scope: Scope, { relation, column }: ColumnName): readonly
   return null;
 }
 
+/** The FROM item an alias means. */
+export function findEntry(scope: Scope, name: string): ScopeEntry | null {
+  for (let at: Scope | null = scope; at !== null; at = at.parent) {
+    const found = at.entries.find(({ alias }) => alias === name);
+    if (found !== undefined) return found;
+  }
+  return null;
+}
+
 function fromNoTable(alias: string): Origin {
   return { kind: 'computed', how: `a column of ${alias}, which is no table` };
 }
@@ -71,8 +84,7 @@ function unqualified(scope: Scope, column: string): readonly Origin[] | null {
     const found = columns.find(({ name }) => name === column);
     if (found !== undefined) return [found.origin];
   }
-  const whole = scope.entries.find(({ alias }) => alias === column);
-  return whole === undefined ? null : whole.columns.map(({ origin }) => origin);
+  return null;
 }
 
 /** System columns (ctid, xmin, tableoid) are the only ones the server accepts that no list has. */

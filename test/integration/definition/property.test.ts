@@ -15,7 +15,9 @@ import { compileIn } from './kit.ts';
 const definitions: readonly { readonly sql: string; readonly key?: readonly string[] }[] = [
   { sql: 'SELECT a.id, a.name, g.name AS g FROM a JOIN g ON g.id = a.g_id' },
   { sql: 'SELECT a.id, g.name FROM a LEFT JOIN g ON g.id = a.g_id AND g.tenant > 1' },
-  { sql: 'SELECT a.id, to_jsonb(g.*) AS g FROM a, g WHERE g.id = a.g_id AND g.tenant <> a.extra' },
+  {
+    sql: 'SELECT a.id, to_jsonb(s) AS g FROM a, (SELECT * FROM g) s WHERE s.id = a.g_id AND s.tenant <> a.extra',
+  },
   {
     sql: 'SELECT a.id, (SELECT jsonb_agg(b.x ORDER BY b.id) FROM b WHERE b.a_id = a.id AND b.flag) AS bs FROM a',
   },
