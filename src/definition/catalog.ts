@@ -5,6 +5,7 @@
 
 import type { SqlExecutor } from '../database/executor.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
+import { type Owned, strangerSql } from './owner.ts';
 import type { Column, QualifiedName } from './plan.ts';
 
 export interface CatalogColumn extends Column {
@@ -34,6 +35,8 @@ export interface CatalogRelation {
   readonly name: QualifiedName;
   /** pg_class.relkind */
   readonly relkind: string;
+  /** Of a view below the definition, whose owner may not have it (owner.ts); null where all is well, and for tables. */
+  readonly stranger: Owned | null;
   readonly isTview: boolean;
   readonly isTemporary: boolean;
   readonly hasRowSecurity: boolean;
@@ -84,6 +87,10 @@ const relationsQuery = `
          namespace.nspname AS schema,
          class.relname AS name,
          class.relkind::text AS relkind,
+         CASE WHEN class.relkind = 'v' AND ${strangerSql('class.relowner')} THEN pg_catalog.jsonb_build_object(
+           'name', class.oid::pg_catalog.regclass::text,
+           'owner', class.relowner::pg_catalog.regrole::text,
+           'applier', current_user::pg_catalog.regrole::text) END AS stranger,
          class.relpersistence = 't' AS "isTemporary",
          class.relrowsecurity AS "hasRowSecurity",
          EXISTS (SELECT FROM pg_catalog.pg_inherits AS up WHERE up.inhrelid = class.oid) AS "hasParent",
@@ -156,7 +163,8 @@ interface ViewRow {
   readonly reads: readonly (readonly [number, number])[];
 }
 
-interface RelationRow extends Pick<CatalogRelation, 'relkind' | 'isTemporary' | 'hasRowSecurity'> {
+interface RelationRow
+  extends Pick<CatalogRelation, 'relkind' | 'stranger' | 'isTemporary' | 'hasRowSecurity'> {
   readonly oid: string;
   readonly schema: string;
   readonly name: string;

@@ -10,10 +10,12 @@ import { parseSelect, type SelectStmt } from './grammar.ts';
 import { indexAdvice } from './index-advice.ts';
 import { chooseKey, type KeyColumn } from './key.ts';
 import { type KeyQuery, writeKeyQuery } from './key-query.ts';
+import { refuseStranger } from './owner.ts';
 import type { Column, QualifiedName, RefreshPlan, Source } from './plan.ts';
 import { display, refuse } from './refuse.ts';
 import { resolve } from './resolve.ts';
 import type { ResolvedDefinition } from './resolved.ts';
+import { refuseTypes } from './types.ts';
 
 export interface CompileInput {
   /** The definition's view, already created. */
@@ -35,6 +37,10 @@ export async function compileDefinition(executor: SqlExecutor, input: CompileInp
     const where =
       oid === catalog.root.oid ? 'the definition' : `view ${display(catalog.relations.get(oid)!.name)}`;
     await refuseNondeterminism(executor, view, where);
+    await refuseTypes(executor, view, where);
+  }
+  for (const relation of catalog.relations.values()) {
+    if (relation.stranger !== null && relation !== catalog.root) refuseStranger('VIEW', relation.stranger);
   }
   const definition = resolve(catalog, trees);
   refuseUnseen(catalog, definition);

@@ -1,5 +1,5 @@
 /**
- * Decides whether what a view computes is a function of the rows it reads and nothing else (R14). Read from the stored
+ * Decides whether the functions of a view depend on the rows it reads and nothing else (R14; its types: types.ts). Read from the stored
  * parse tree, by oid: names in the text would have to be resolved with argument types, and pg_depend knows no built-ins.
  */
 import type { SqlExecutor } from '../database/executor.ts';
@@ -37,28 +37,6 @@ const functionsQuery = `
   JOIN pg_catalog.pg_proc AS proc ON proc.oid = operator.oprcode
   JOIN pg_catalog.pg_namespace AS place ON place.oid = proc.pronamespace
   WHERE operator.oid = ANY ($2::oid[])
-  ORDER BY 1`;
-
-// Text becomes a value through the type's input function: 'now' and 'today' are dates, reg* look into the catalog.
-const conversionsQuery = `
-  WITH RECURSIVE below (type, base) AS (
-    SELECT wanted, wanted FROM pg_catalog.unnest($1::oid[]) AS wanted
-    UNION
-    SELECT below.type,
-           CASE WHEN type.typtype = 'd' THEN type.typbasetype ELSE type.typelem END
-    FROM below
-    JOIN pg_catalog.pg_type AS type ON type.oid = below.base
-    WHERE type.typtype = 'd' OR type.typcategory = 'A'
-  )
-  SELECT DISTINCT pg_catalog.format_type(below.type, NULL) AS type,
-         CASE WHEN type.typtype = 'b' AND namespace.nspname <> 'pg_catalog' THEN 'foreign'
-              WHEN type.typcategory = 'D' THEN 'time'
-              ELSE 'catalog' END AS reason
-  FROM below
-  JOIN pg_catalog.pg_type AS type ON type.oid = below.base
-  JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = type.typnamespace
-  WHERE type.typtype = 'b' AND type.typcategory <> 'A'
-    AND (namespace.nspname <> 'pg_catalog' OR type.typcategory = 'D' OR type.typname LIKE 'reg%')
   ORDER BY 1`;
 
 /**
@@ -111,15 +89,6 @@ export async function refuseNondeterminism(
     oids(view.tree, 'opno|eqop|sortop'),
   ]);
   for (const found of functions) refuseFunction(found, where);
-  // Of the nodes that have a result type, only CoerceViaIO is followed at once by the collation (primnodes.h).
-  const conversions = [...view.tree.matchAll(/ :resulttype (\d+) :resultcollid /g)].map(([, oid]) =>
-    Number(oid),
-  );
-  const types = await executor.query<{ type: string; reason: 'foreign' | 'time' | 'catalog' }>(
-    conversionsQuery,
-    [[...new Set(conversions)]],
-  );
-  for (const { type, reason } of types) refuseConversion(type, reason, where);
 }
 
 function refuseFunction(found: FunctionRow, where: string): void {
@@ -131,8 +100,10 @@ function refuseFunction(found: FunctionRow, where: string): void {
       'Write what it computes into the definition itself, or store its result in a column.',
     );
   }
-  if (volatility === 'i') return;
-  if (clockFunctions.has(name) && (name !== 'age' || found.arguments < 2)) {
+  // The zone's summer time is that of today.
+  const isLocalTime = signature === 'timezone(text,time with time zone)';
+  if (volatility === 'i' && !isLocalTime) return;
+  if (isLocalTime || (clockFunctions.has(name) && (name !== 'age' || found.arguments < 2))) {
     refuse(
       `${kind} ${signature} in ${where} depends on the clock`,
       'Its value changes without any change of a table, so that stored rows would go stale.',
@@ -153,20 +124,5 @@ function refuseFunction(found: FunctionRow, where: string): void {
     name.includes('ts')
       ? "Name the text search configuration: to_tsvector('english', …)."
       : 'Store its result in a column.',
-  );
-}
-
-function refuseConversion(type: string, reason: 'foreign' | 'time' | 'catalog', where: string): void {
-  const details = {
-    foreign: 'The input function of a type from outside PostgreSQL may depend on anything.',
-    time: "The text may be 'now' or 'today', whose value changes without any change of a table.",
-    catalog: 'It looks names up in the catalog, which no trigger watches.',
-  };
-  refuse(
-    `a conversion of text to ${type} in ${where} is not supported in a tview`,
-    details[reason],
-    reason === 'time'
-      ? 'Use to_date(text, format) or to_timestamp(text, format), or store the value with its own type.'
-      : 'Store the value with its own type.',
   );
 }
