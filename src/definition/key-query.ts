@@ -86,11 +86,19 @@ function chooseAliases(definition: ResolvedDefinition, path: OccurrencePath): Re
   for (const { to } of path.hops) {
     const { alias } = definition.occurrences[to]!;
     let name = alias;
-    for (let number = 2; taken.has(name); number += 1) name = `${alias}_${number}`;
+    for (let number = 2; taken.has(name); number += 1) name = numbered(alias, number);
     taken.add(name);
     aliases.set(to, name);
   }
   return aliases;
+}
+
+/** The server cuts names to 63 bytes, and with them the number that tells two apart. */
+function numbered(alias: string, number: number): string {
+  const suffix = `_${number}`;
+  const characters = [...alias];
+  while (Buffer.byteLength(characters.join('') + suffix) > 63) characters.pop();
+  return characters.join('') + suffix;
 }
 
 /** `category c → product p (p.fk_category = c.pk_category)`; where there is no hop, which columns are the key. */
