@@ -3,7 +3,7 @@
  * is total: whatever it does not know it refuses, and every column reference must resolve (Theorem 2 stands on the links
  * being necessary conditions; see `owners`).
  */
-import type { FuncCall, JoinExpr, RangeSubselect, RangeVar, SubLink } from '@pgsql/types';
+import type { JoinExpr, RangeSubselect, RangeVar, SubLink } from '@pgsql/types';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import type { Catalog, CatalogRelation } from './catalog.ts';
 import { columnName, conjuncts, isEquality, type Node, type SelectStmt, strings } from './grammar.ts';
@@ -380,13 +380,10 @@ class Walk {
     } else if ('SelectStmt' in part || 'RangeVar' in part) {
       throw internal('a query stands where the walk expects none');
     } else {
-      if ('FuncCall' in part) this.checkCall(part.FuncCall);
+      // A function's, or that of JSON_ARRAYAGG and JSON_OBJECTAGG.
+      if ('over' in node && node.over !== undefined) refuseWindow(`in ${this.where}`);
       for (const value of Object.values(node)) this.visit(value, scope);
     }
-  }
-
-  private checkCall(call: FuncCall): void {
-    if (call.over !== undefined) refuseWindow(`in ${this.where}`);
   }
 
   private columnReference(node: Extract<Node, { ColumnRef: unknown }>, scope: Scope): void {

@@ -50,6 +50,11 @@ const clauses: readonly Refused[] = [
     message: /^window functions/,
   },
   {
+    sql: 'SELECT p.pk_product, JSON_ARRAYAGG(p.name) OVER (PARTITION BY p.fk_category) AS n FROM product p',
+    message: /^window functions/,
+    since: 16,
+  },
+  {
     sql: 'SELECT p.fk_category, p.status, count(*) FROM product p GROUP BY ROLLUP (p.fk_category, p.status)',
     message: /^GROUPING SETS, ROLLUP and CUBE/,
   },
