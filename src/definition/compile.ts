@@ -11,7 +11,7 @@ import { indexAdvice } from './index-advice.ts';
 import { chooseKey, type KeyColumn } from './key.ts';
 import { type KeyQuery, writeKeyQuery } from './key-query.ts';
 import { refuseStranger } from './owner.ts';
-import type { Column, QualifiedName, RefreshPlan, Source } from './plan.ts';
+import type { Advice, Column, QualifiedName, RefreshPlan, Source } from './plan.ts';
 import { display, refuse } from './refuse.ts';
 import { resolve } from './resolve.ts';
 import type { ResolvedDefinition } from './resolved.ts';
@@ -32,11 +32,12 @@ export interface CompileInput {
 export async function compileDefinition(executor: SqlExecutor, input: CompileInput): Promise<RefreshPlan> {
   const catalog = await loadCatalog(executor, input.view, (oid) => input.isTview(oid));
   const trees = new Map<number, SelectStmt>();
+  const advice: Advice[] = [];
   for (const [oid, view] of catalog.views) {
     trees.set(oid, await parseSelect(view.definition));
     const where =
       oid === catalog.root.oid ? 'the definition' : `view ${display(catalog.relations.get(oid)!.name)}`;
-    await refuseNondeterminism(executor, view, where);
+    advice.push(...(await refuseNondeterminism(executor, view, where)));
     await refuseTypes(executor, view, where);
   }
   for (const relation of catalog.relations.values()) {
@@ -55,7 +56,7 @@ export async function compileDefinition(executor: SqlExecutor, input: CompileInp
     columns: catalog.root.columns.map(planColumn),
     key: key.map(({ output }: KeyColumn) => planColumn(output)),
     sources: planSources(catalog, definition, queries),
-    advice: [...definition.advice, ...indexAdvice(definition, paths)],
+    advice: [...definition.advice, ...advice, ...indexAdvice(definition, paths)],
   };
 }
 

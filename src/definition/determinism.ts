@@ -4,6 +4,8 @@
  */
 import type { SqlExecutor } from '../database/executor.ts';
 import type { CatalogView } from './catalog.ts';
+import { noteFloatAggregate } from './lint.ts';
+import type { Advice } from './plan.ts';
 import { refuse } from './refuse.ts';
 
 interface FunctionRow {
@@ -78,17 +80,18 @@ function oids(tree: string, fields: string): number[] {
   return [...found];
 }
 
-/** Refuses a definition that computes anything from other than its rows. `where` names the view for messages. */
+/** Refuses a definition that computes anything from other than its rows; advises on what their order decides. `where` names the view. */
 export async function refuseNondeterminism(
   executor: SqlExecutor,
   view: CatalogView,
   where: string,
-): Promise<void> {
+): Promise<readonly Advice[]> {
   const functions = await executor.query<FunctionRow>(functionsQuery, [
     oids(view.tree, 'funcid|aggfnoid|winfnoid'),
     oids(view.tree, 'opno|eqop|sortop'),
   ]);
   for (const found of functions) refuseFunction(found, where);
+  return functions.flatMap(({ signature }) => noteFloatAggregate(signature, where));
 }
 
 function refuseFunction(found: FunctionRow, where: string): void {

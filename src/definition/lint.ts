@@ -1,21 +1,36 @@
 /**
- * Advice on results that are not determined by the rows alone: aggregates that keep their input's order, and LIMIT,
- * without ORDER BY. A full build and a recompute by key then may differ though nothing is stale (R15).
+ * Advice on results that are not determined by the rows alone: aggregates whose result depends on the order of their
+ * input, and LIMIT, without ORDER BY. A full build and a recompute by key then may differ though nothing is stale (R15).
  */
-import type { FuncCall, SubLink } from '@pgsql/types';
+import type { SubLink } from '@pgsql/types';
 import { type Node, type SelectStmt, strings } from './grammar.ts';
 import type { Advice } from './plan.ts';
 import type { BlockPlace } from './refuse.ts';
 
-const orderedAggregates: ReadonlySet<string> = new Set([
-  'jsonb_agg',
-  'json_agg',
-  'jsonb_agg_strict',
-  'json_agg_strict',
-  'array_agg',
-  'string_agg',
-  'xmlagg',
+const elements = 'the order of its elements is not determined';
+const members = 'the order of its members is not determined';
+const repeated = 'which of the values of a repeated key is last is not determined';
+
+/** What the order of the input decides, by aggregate. */
+const orderedAggregates: ReadonlyMap<string, string> = new Map([
+  ['jsonb_agg', elements],
+  ['json_agg', elements],
+  ['jsonb_agg_strict', elements],
+  ['json_agg_strict', elements],
+  ['array_agg', elements],
+  ['string_agg', elements],
+  ['xmlagg', elements],
+  ['any_value', 'which value it picks is not determined'],
+  ['jsonb_object_agg', repeated],
+  ['jsonb_object_agg_strict', repeated],
+  ['json_object_agg', members],
+  ['json_object_agg_strict', members],
+  ['json_object_agg_unique', members],
+  ['json_object_agg_unique_strict', members],
 ]);
+
+const floatAggregate =
+  /^(sum|avg|variance|var_pop|var_samp|stddev|stddev_pop|stddev_samp|corr|covar_\w+|regr_\w+)\((real|double precision)\b/;
 
 /** Looks at one SELECT, not at those inside it. */
 export function noteUnordered(
@@ -26,14 +41,17 @@ export function noteUnordered(
 ): void {
   // SELECT jsonb_agg(x) FROM (SELECT … ORDER BY …) x: the aggregate reads what the subquery sorted.
   if (!readsSorted(select)) {
-    for (const call of calls([select.targetList, select.havingClause, select.sortClause])) {
-      const name = strings(call.funcname).at(-1) ?? '';
-      if (!orderedAggregates.has(name) || call.agg_order !== undefined || call.agg_within_group === true)
-        continue;
+    for (const { name, left } of aggregates([select.targetList, select.havingClause, select.sortClause])) {
+      if (left === undefined) continue;
+      const ordered =
+        name !== 'json_objectagg' ? name : left === repeated ? 'jsonb_object_agg' : 'json_object_agg';
       advise({
         kind: 'unordered-aggregate',
-        message: `${name}() without ORDER BY in ${where}: the order of its elements is not determined`,
-        hint: `Write ${name}(… ORDER BY …) with an order that no two rows share, the primary key last.`,
+        message: `${name}() without ORDER BY in ${where}: ${left}`,
+        hint:
+          left === repeated
+            ? `Write ${ordered}(… ORDER BY …) with the primary key last, unless no two rows of a group share a key.`
+            : `Write ${ordered}(… ORDER BY …) with an order that no two rows share, the primary key last.`,
       });
     }
   }
@@ -45,6 +63,19 @@ export function noteUnordered(
       hint: 'Add ORDER BY with an order that no two rows share, the primary key last.',
     });
   }
+}
+
+/** By its signature, which the text does not tell. */
+export function noteFloatAggregate(signature: string, where: string): readonly Advice[] {
+  const name = floatAggregate.exec(signature)?.[1];
+  if (name === undefined) return [];
+  return [
+    {
+      kind: 'unordered-aggregate',
+      message: `${signature} in ${where}: its last digits depend on the order of the rows`,
+      hint: `Aggregate exact numbers: ${name}(…::numeric).`,
+    },
+  ];
 }
 
 /** `ARRAY(SELECT …)` keeps the order of its query. */
@@ -66,12 +97,31 @@ function readsSorted(select: SelectStmt): boolean {
   return subquery !== undefined && 'SelectStmt' in subquery && subquery.SelectStmt.sortClause !== undefined;
 }
 
+interface AggregateCall {
+  readonly name: string;
+  /** What is left to the order of the input, if anything. */
+  readonly left: string | undefined;
+}
+
 /** The calls in an expression, without those of subqueries: they are looked at on their own. */
-function* calls(node: unknown): Generator<FuncCall> {
-  if (Array.isArray(node)) for (const element of node) yield* calls(element);
+function* aggregates(node: unknown): Generator<AggregateCall> {
+  if (Array.isArray(node)) for (const element of node) yield* aggregates(element);
   else if (typeof node === 'object' && node !== null && !('SubLink' in node)) {
     const part = node as Node;
-    if ('FuncCall' in part) yield part.FuncCall;
-    for (const value of Object.values(node)) yield* calls(value);
+    if ('FuncCall' in part) {
+      const { funcname, agg_order, agg_within_group } = part.FuncCall;
+      const name = strings(funcname).at(-1) ?? '';
+      const isOrdered = agg_order !== undefined || agg_within_group === true;
+      yield { name, left: isOrdered ? undefined : orderedAggregates.get(name) };
+    } else if ('JsonArrayAgg' in part) {
+      const isOrdered = part.JsonArrayAgg.constructor?.agg_order !== undefined;
+      yield { name: 'json_arrayagg', left: isOrdered ? undefined : elements };
+    } else if ('JsonObjectAgg' in part) {
+      // It takes no ORDER BY. jsonb sorts its members, so that only equal keys are left.
+      const { constructor: made, unique } = part.JsonObjectAgg;
+      const isJsonb = strings(made?.output?.typeName?.names).at(-1) === 'jsonb';
+      yield { name: 'json_objectagg', left: !isJsonb ? members : unique === true ? undefined : repeated };
+    }
+    for (const value of Object.values(node)) yield* aggregates(value);
   }
 }
