@@ -2,6 +2,7 @@
  * Installs a definition: the view, its plan, the table, the capture of its sources, the refresh and flush functions, and
  * the first fill — in an order in which no writer can slip through between capture and fill.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Advice, CreateTview, QualifiedName, RefreshPlan } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { dropRegistered, dropTview, refuseWhileRead } from './drop.ts';
@@ -372,22 +373,25 @@ async function isUnchanged(
       `SELECT pg_catalog.pg_get_viewdef($1::pg_catalog.regclass) = pg_catalog.pg_get_viewdef($2::pg_catalog.regclass) AS same`,
       [quoteQualified(probe), quoteQualified(existing.plan.view)],
     );
-    let same = row!.same;
-    if (same) {
-      const key =
-        statement.key ??
-        (existing.requestedKey === null
-          ? existing.plan.key.map(({ name }) => name)
-          : (await compile(executor, registry, { view: probe, table, key: null }, hooks)).key.map(
-              ({ name }) => name,
-            ));
-      same =
-        key.length === existing.plan.key.length &&
-        key.every((name, i) => name === existing.plan.key[i]!.name);
-    }
+    // The same text may read something else by now: a view below it was replaced, a source renamed, a primary key dropped.
+    const same =
+      row!.same &&
+      isDeepStrictEqual(
+        whatIsRead(await compile(executor, registry, { view: probe, table, key: statement.key }, hooks)),
+        whatIsRead(existing.plan),
+      );
     await executor.query(`DROP VIEW ${quoteQualified(probe)}`);
     return same;
   });
+}
+
+/** What of a plan follows from the catalog, and not from the version of ours that compiled it. */
+function whatIsRead({ columns, key, sources }: RefreshPlan): unknown {
+  const read = sources.map(({ oid, table, kind, referencedColumns, primaryKey }) => {
+    return { oid, table, kind, referencedColumns, primaryKey };
+  });
+  // The registry's plan has been through JSON.
+  return JSON.parse(JSON.stringify({ columns, key, read }));
 }
 
 /** What others may do with the table, as statements that say it again of the table that takes its place. */

@@ -110,6 +110,21 @@ describe('CREATE TVIEW', () => {
     expect((await owner.query(`SELECT 'tv_product'::regclass::oid AS oid`)).rows).toEqual(rows);
   });
 
+  test('again is no longer the same once a view below it reads another table', async () => {
+    await owner.query('CREATE VIEW below AS SELECT pk_product, name FROM tb_product');
+    const definition = 'SELECT pk_product, name FROM below';
+    await apply(owner, 'tv_product', definition);
+    expect(await apply(owner, 'tv_product', definition)).toMatchObject({ action: 'unchanged' });
+    await owner.query(`CREATE OR REPLACE VIEW below AS SELECT p.pk_product, c.name
+                       FROM tb_product p JOIN tb_category c ON c.pk_category = p.fk_category`);
+    await expect(apply(owner, 'tv_product', definition)).rejects.toMatchObject({ code: '42P07' });
+    expect(await apply(owner, 'tv_product', definition, { ifExists: 'replace' })).toMatchObject({
+      action: 'replaced',
+    });
+    await owner.query(`UPDATE tb_category SET name = 'seen'`);
+    expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+  });
+
   test('with another definition is an error, IF NOT EXISTS skips it, OR REPLACE builds it anew', async () => {
     const other = "SELECT pk_product, jsonb_build_object('only', name) AS data FROM tb_product";
     await apply(owner, 'tv_product', productDefinition);
