@@ -3,6 +3,7 @@
  * input, and LIMIT, without ORDER BY. A full build and a recompute by key then may differ though nothing is stale (R15).
  */
 import type { SubLink } from '@pgsql/types';
+import type { CatalogColumn } from './catalog.ts';
 import { type Node, type SelectStmt, strings } from './grammar.ts';
 import type { Advice } from './plan.ts';
 import type { BlockPlace } from './refuse.ts';
@@ -74,6 +75,23 @@ export function noteFloatAggregate(signature: string, where: string): readonly A
       kind: 'unordered-aggregate',
       message: `${signature} in ${where}: its last digits depend on the order of the rows`,
       hint: `Aggregate exact numbers: ${name}(…::numeric).`,
+    },
+  ];
+}
+
+/** numeric, interval, jsonb: 1.0 = 1.00, 1 month = 30 days. Of floats only -0 = 0, which is not worth a warning. */
+const severalForms: ReadonlySet<number> = new Set([1700, 1186, 3802]);
+
+/** GROUP BY, min and max show one of the values that are equal. `what` is the construct. */
+export function noteForms(column: CatalogColumn, what: string, where: string): readonly Advice[] {
+  const { baseType, hasModifier, isDomain, isDeterministic } = column;
+  // With a scale a numeric has one form. A domain's modifier is not among a column's.
+  if (isDeterministic && (!severalForms.has(baseType) || hasModifier || isDomain)) return [];
+  return [
+    {
+      kind: 'unordered-aggregate',
+      message: `${what} in ${where}: which of several equal values it shows is not determined`,
+      hint: 'Give the column a type in which equal values look the same: numeric(p, s), a deterministic collation.',
     },
   ];
 }

@@ -3,11 +3,11 @@
  * is total: whatever it does not know it refuses, and every column reference must resolve (Theorem 2 stands on the links
  * being necessary conditions; see `owners`).
  */
-import type { JoinExpr, RangeSubselect, RangeVar, SubLink } from '@pgsql/types';
+import type { FuncCall, JoinExpr, RangeSubselect, RangeVar, SubLink } from '@pgsql/types';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import type { Catalog, CatalogRelation } from './catalog.ts';
 import { columnName, conjuncts, isEquality, type Node, type SelectStmt, strings } from './grammar.ts';
-import { noteUnordered, noteUnorderedArray } from './lint.ts';
+import { noteForms, noteUnordered, noteUnorderedArray } from './lint.ts';
 import { operandOf, type Side } from './operand.ts';
 import type { Advice, QualifiedName } from './plan.ts';
 import {
@@ -130,6 +130,7 @@ class Walk {
       return isCut ? { ...named, origin: computed('a column of a query with LIMIT or OFFSET') } : named;
     });
     const grouping = select.groupClause?.map((node) => this.originOf(node, scope)) ?? null;
+    this.noteGroups(grouping ?? []);
     return { columns, always, grouping };
   }
 
@@ -383,6 +384,7 @@ class Walk {
       // A function's, or that of JSON_ARRAYAGG and JSON_OBJECTAGG.
       if ('over' in node && node.over !== undefined) refuseWindow(`in ${this.where}`);
       for (const value of Object.values(node)) this.visit(value, scope);
+      if ('FuncCall' in part) this.noteExtreme(part.FuncCall, scope);
     }
   }
 
@@ -406,6 +408,31 @@ class Walk {
 
   private reference(origin: Origin): void {
     if (origin.kind === 'column') this.occurrences[origin.occurrence]!.referenced.add(origin.column);
+  }
+
+  private noteGroups(grouping: readonly Origin[]): void {
+    for (const origin of grouping) {
+      if (origin.kind !== 'column') continue;
+      const { occurrence, column } = origin;
+      const { primaryKey } = this.occurrences[occurrence]!.relation;
+      const isGrouped = (name: string): boolean =>
+        grouping.some((one) => one.kind === 'column' && one.occurrence === occurrence && one.column === name);
+      // With its primary key beside it there is only one row to show.
+      if (primaryKey?.every(isGrouped) !== true) this.noteForms(origin, `GROUP BY ${column}`);
+    }
+  }
+
+  private noteExtreme(call: FuncCall, scope: Scope): void {
+    const name = strings(call.funcname).at(-1) ?? '';
+    const origin = this.originOf(call.args?.[0], scope);
+    if ((name === 'min' || name === 'max') && origin.kind === 'column')
+      this.noteForms(origin, `${name}(${origin.column})`);
+  }
+
+  private noteForms(origin: Extract<Origin, { kind: 'column' }>, what: string): void {
+    const { columns } = this.occurrences[origin.occurrence]!.relation;
+    const column = columns.find(({ name }) => name === origin.column)!;
+    for (const advice of noteForms(column, what, this.where)) this.advise(advice);
   }
 
   private advise(advice: Advice): void {

@@ -398,6 +398,30 @@ describe('advice', () => {
     ]);
   });
 
+  test('is given where one of several forms of equal values is shown', async () => {
+    const plan = await compileAlone(
+      client,
+      'shop',
+      `SELECT u.n, max(u.n) AS a, min(u.c) AS b, max(u.i) AS c, max(u.scaled) AS d, max(u.id) AS e,
+              (SELECT jsonb_agg(x.j ORDER BY x.j) FROM (SELECT w.j FROM u w WHERE w.n = u.n GROUP BY w.j) x) AS f,
+              (SELECT count(*) FROM (SELECT w.n, w.id FROM u w WHERE w.n = u.n GROUP BY w.id, w.n) x) AS g
+       FROM u GROUP BY u.n`,
+      {
+        setup: `CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+                CREATE TABLE u (id int PRIMARY KEY, n numeric NOT NULL, c text COLLATE ci, i interval, scaled numeric(6, 2), j jsonb);
+                CREATE INDEX ON u (n)`,
+      },
+    );
+    const effect = 'in the definition: which of several equal values it shows is not determined';
+    expect(plan.advice.map(({ message }) => message).sort()).toEqual([
+      `GROUP BY j ${effect}`,
+      `GROUP BY n ${effect}`,
+      `max(i) ${effect}`,
+      `max(n) ${effect}`,
+      `min(c) ${effect}`,
+    ]);
+  });
+
   test('names the index that is missing, and its statement runs', async () => {
     const plan = await compileAlone(
       client,
