@@ -72,7 +72,8 @@ const textSearchNames: ReadonlySet<number> = new Set([3734, 3769]);
 /** `where` names the view for messages. */
 export async function refuseTypes(executor: SqlExecutor, view: CatalogView, where: string): Promise<void> {
   // The dump escapes blanks in names, so that a name cannot look like a field; what is no oid of a type finds none.
-  const oids = (pattern: RegExp): number[] => [...view.tree.matchAll(pattern)].map(([, oid]) => Number(oid));
+  const tree = withoutJoinedColumns(view.tree);
+  const oids = (pattern: RegExp): number[] => [...tree.matchAll(pattern)].map(([, oid]) => Number(oid));
   const constants = oids(/ :consttype (\d+)/g).filter((oid) => !textSearchNames.has(oid));
   const others = oids(/ :(?!consttype )\w*(?:type|typeid|typid|typeId) (\d+)/g);
   // Of the nodes that have a result type, only CoerceViaIO is followed at once by the collation (primnodes.h); typid is
@@ -83,6 +84,22 @@ export async function refuseTypes(executor: SqlExecutor, view: CatalogView, wher
     [...new Set(converted)],
   ]);
   for (const type of types) refuseType(type, where);
+}
+
+/** A join lists every column of both sides, whether it is read or not. What is read of them stands where it is read, too. */
+function withoutJoinedColumns(tree: string): string {
+  const [start, ...joins] = tree.split(' :joinaliasvars (');
+  const rest = joins.map((text) => {
+    let depth = 1;
+    // Parentheses in names are escaped.
+    for (const { 0: found, index } of text.matchAll(/\\.|[()]/g)) {
+      if (found === '(') depth += 1;
+      else if (found === ')') depth -= 1;
+      if (depth === 0) return text.slice(index);
+    }
+    return text;
+  });
+  return start + rest.join('');
 }
 
 function refuseType(type: TypeRow, where: string): void {

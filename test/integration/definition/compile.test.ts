@@ -247,6 +247,18 @@ describe('paths', () => {
       paths: ['local: product p (p.pk_product)'],
     },
     {
+      promise: 'a type that would be refused does no harm in a column that is not read',
+      setup:
+        'CREATE TABLE t (id int PRIMARY KEY, "(" int, rc regclass); CREATE TABLE u (id int, x int, rt regtype)',
+      sql: 'SELECT t.id, u.x FROM t JOIN u USING (id) LEFT JOIN (u AS v JOIN t AS w ON w.id = v.x) ON v.id = t.id',
+      paths: [
+        'local: t (t.id)',
+        'local: u (u.id = id)',
+        'local: u v (v.id = id)',
+        'mapped: t w → u v (v.x = w.id)',
+      ],
+    },
+    {
       promise: 'text and varchar are equal as text',
       setup: 'CREATE TABLE t (code varchar(5) PRIMARY KEY); CREATE TABLE u (ref text, n int)',
       sql: 'SELECT t.code, (SELECT sum(u.n) FROM u WHERE u.ref = t.code) FROM t',
