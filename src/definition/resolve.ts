@@ -9,7 +9,7 @@ import type { Catalog, CatalogRelation } from './catalog.ts';
 import { columnName, conjuncts, isEquality, type Node, type SelectStmt, strings } from './grammar.ts';
 import { noteForms, noteUnordered, noteUnorderedArray } from './lint.ts';
 import { operandOf, type Side } from './operand.ts';
-import type { Advice, QualifiedName } from './plan.ts';
+import type { Advice } from './plan.ts';
 import {
   type BlockPlace,
   display,
@@ -195,7 +195,7 @@ class Walk {
     const relation = this.find(node.schemaname ?? 'pg_catalog', node.relname ?? '');
     this.met.add(relation.oid);
     if (relation.relkind === 'v') {
-      return this.enter(scope, alias, this.view(relation, aliases), relation.name);
+      return this.enter(scope, alias, this.view(relation, aliases), display(relation.name));
     }
     checkSource(relation, alias);
     const index = this.occurrences.length;
@@ -203,7 +203,12 @@ class Walk {
     const columns = relation.columns.map(
       ({ name }): NamedOrigin => ({ name, origin: { kind: 'column', occurrence: index, column: name } }),
     );
-    return this.enter(scope, alias, { columns: renamed(columns, aliases), always: [index] }, relation.name);
+    return this.enter(
+      scope,
+      alias,
+      { columns: renamed(columns, aliases), always: [index] },
+      display(relation.name),
+    );
   }
 
   /** An ordinary view stands for its query, as in PostgreSQL's rewriter. */
@@ -241,15 +246,15 @@ class Walk {
     });
   }
 
-  private enter(scope: Scope, alias: string, item: Item, relation: QualifiedName | null = null): Item {
-    scope.entries.push({ alias, columns: item.columns, open: false, relation });
+  private enter(scope: Scope, alias: string, item: Item, changing: string | null = null): Item {
+    scope.entries.push({ alias, columns: item.columns, open: false, changing });
     return item;
   }
 
   private enterOpen(scope: Scope, alias: string, names: readonly string[]): Item {
     const origin = computed(`a column of ${alias}, which is no table`);
     const columns = names.map((name) => ({ name, origin }));
-    scope.entries.push({ alias, columns, open: true, relation: null });
+    scope.entries.push({ alias, columns, open: true, changing: null });
     return { columns, always: [] };
   }
 
@@ -284,7 +289,7 @@ class Walk {
     scope.entries.splice(before);
     scope.merged.splice(0, scope.merged.length - mergedBefore);
     const columns = renamed(item.columns, strings(node.alias.colnames));
-    return this.enter(scope, node.alias.aliasname ?? '', { columns, always: item.always });
+    return this.enter(scope, node.alias.aliasname ?? '', { columns, always: item.always }, 'a join');
   }
 
   private mergeColumn(name: string, left: Item, right: Item, owners: readonly number[]): NamedOrigin {
@@ -400,8 +405,8 @@ class Walk {
       );
     }
     if (name?.column === null && name.relation !== null) {
-      const whole = findEntry(scope, name.relation)?.relation ?? null;
-      if (whole !== null) refuseWholeRow(`${display(whole)} (${name.relation}) in ${this.where}`);
+      const changing = findEntry(scope, name.relation)?.changing ?? null;
+      if (changing !== null) refuseWholeRow(`${changing} (${name.relation}) in ${this.where}`);
     }
     for (const origin of found) this.reference(origin);
   }

@@ -2,7 +2,6 @@
 
 import type { CommonTableExpr } from '@pgsql/types';
 import type { ColumnName } from './grammar.ts';
-import type { QualifiedName } from './plan.ts';
 import { refuse } from './refuse.ts';
 import type { NamedOrigin, Origin } from './resolved.ts';
 
@@ -12,8 +11,8 @@ export interface ScopeEntry {
   readonly columns: readonly NamedOrigin[];
   /** A function or VALUES, whose columns need no list since none is a table's. */
   readonly open: boolean;
-  /** A table or a view, whose row gets and loses columns later; null for what has the columns it was written with. */
-  readonly relation: QualifiedName | null;
+  /** The table, view or join whose row gets and loses columns later; null for what has the columns it was written with. */
+  readonly changing: string | null;
 }
 
 export interface Scope {
