@@ -46,7 +46,7 @@ export function rowDescription(column: string): Buffer {
     .flush(Backend.RowDescription);
 }
 
-function commandComplete(tag: string): Buffer {
+export function commandComplete(tag: string): Buffer {
   return new Writer().addCString(tag).flush(Backend.CommandComplete);
 }
 

@@ -42,7 +42,7 @@ export class ClientFraming {
 
   /** Part of a message has gone out and the rest is still to come. */
   get isInsideMessage(): boolean {
-    return this.#streamed > 0;
+    return this.#streamed > 0 && !this.#streamedDropped;
   }
 
   /** The next `bytes` bytes are the rest of a message that is dropped. */

@@ -10,12 +10,13 @@ import {
   type Statement,
   type StatementStore,
 } from '../statements/store.ts';
-import { Frontend } from '../wire/codes.ts';
+import { Frontend, TransactionStatus } from '../wire/codes.ts';
 import { closeComplete, parseComplete } from './answers.ts';
 import { maySteer } from './decide.ts';
 import type { Outbox } from './outbox.ts';
 import { Action, Kind, type Note, type Renaming } from './requests.ts';
 import type { ServerLink } from './server-link.ts';
+import { UNKNOWN, UnnamedStatement } from './unnamed-statement.ts';
 
 /** What a client's statement name or the unnamed statement stands for. */
 export interface Prepared {
@@ -24,26 +25,24 @@ export interface Prepared {
   readonly text: string | null;
 }
 
-/** Whatever a name stands for that this client never prepared: SQL's PREPARE has made it, or another client. */
-const UNKNOWN: Prepared = { class: StatementClass.Opaque, text: null };
-const UNNAMED: Note = { kind: 'unnamed' };
-/** An unnamed statement's Parse message is kept for another server up to this size. */
-const KEPT_UNNAMED_BYTES = 4_096;
-/** Sent in place of the unnamed statement where the server's is another client's: no such name exists (26000). */
-const NOWHERE = Buffer.from('unnamed\0');
+/** A client's name for a statement of the pool's; as a note: what was sent bears the server-side name. */
+export interface Pooled {
+  readonly kind: 'pooled';
+  /** Byte for byte, as latin1: nobody knows in which encoding it is. */
+  readonly name: string;
+  readonly statement: Statement;
+}
+
+/** `DEALLOCATE name`, and nothing else. */
+const DEALLOCATE =
+  /^\s*deallocate\s+(?:prepare\s+)?(?:"(?<quoted>(?:[^"]|"")+)"|(?<plain>[a-z_\x80-\xff][\w$\x80-\xff]*))[\s;]*$/i;
 
 export class ClientStatements {
   readonly #store: StatementStore;
   readonly #renames: boolean;
   readonly #keepsText: boolean;
-  readonly #names = new Map<string, Statement | Prepared>();
-  #unnamed: Prepared = UNKNOWN;
-  /** The server's unnamed statement is this client's. */
-  #unnamedIsHere = false;
-  /** Holds its Parse message at `#unnamedFrom`, for another server. */
-  #unnamedChunk: Buffer | null = null;
-  #unnamedFrom = 0;
-  #unnamedIsBound = false;
+  readonly #names = new Map<string, Pooled | Prepared>();
+  readonly #unnamed = new UnnamedStatement();
 
   /**
    * @param renames client names are mapped to the pool's (transaction mode with max_prepared_statements > 0)
@@ -60,30 +59,52 @@ export class ClientStatements {
     this.#names.clear();
   }
 
-  /**
-   * The server goes to another client. Some clients prepare the unnamed statement in one batch and bind it in the next:
-   * on another server it is prepared again then. A long one that was bound is not kept, for hardly any binds twice.
-   */
+  /** The server goes to another client. */
   leaveServer(): void {
-    if (!this.#unnamedIsHere) return;
-    this.#unnamedIsHere = false;
-    if (this.#unnamedChunk === null) return;
-    if (this.#unnamedChunk.length <= KEPT_UNNAMED_BYTES) return;
-    const message = parseAt(this.#unnamedChunk, this.#unnamedFrom);
-    const keeps = !this.#unnamedIsBound || message.length <= KEPT_UNNAMED_BYTES;
-    // A copy: it may be kept for long, and must not keep the whole large chunk it came in.
-    this.#unnamedChunk = keeps ? Buffer.from(message) : null;
-    this.#unnamedFrom = 0;
+    this.#unnamed.leaveServer();
+  }
+
+  /** A statement of ours runs on the client's server. */
+  serverRunsOurs(): void {
+    this.#unnamed.displace();
+  }
+
+  /** A simple Query goes to the server. */
+  simpleQuery(isFirst: boolean): Note {
+    return this.#unnamed.forget(isFirst);
+  }
+
+  /** The client's statement that a Query `chunk[from, to)` deallocates; null for everything a server has to be asked about. */
+  deallocatedBy(chunk: Buffer, from: number, to: number): string | null {
+    if (!this.#renames) return null;
+    const name = DEALLOCATE.exec(chunk.toString('latin1', from, to))?.groups;
+    if (name === undefined) return null;
+    const text =
+      name.quoted?.replaceAll('""', '"') ?? name.plain!.replace(/[A-Z]+/g, (word) => word.toLowerCase());
+    return isPooled(this.#names.get(text)) ? text : null;
+  }
+
+  /** The Query that says so is answered by us. The pool keeps the statement: it may be others', too. */
+  deallocate(name: string): void {
+    this.#names.delete(name);
+    this.ownQuery();
+  }
+
+  /** A simple Query is answered by us. */
+  ownQuery(): void {
+    this.#unnamed.forgetHere();
   }
 
   /** What a Bind of `chunk[nameStart, nameEnd)` would run. */
   boundBy(chunk: Buffer, nameStart: number, nameEnd: number): Prepared {
-    const prepared =
-      nameStart === nameEnd
-        ? this.#unnamed
-        : (this.#names.get(chunk.toString('utf8', nameStart, nameEnd)) ?? UNKNOWN);
+    const prepared = nameStart === nameEnd ? this.#unnamed.prepared : this.#named(chunk, nameStart, nameEnd);
     if (prepared.class !== StatementClass.Execute) return prepared;
     return { class: this.classOfExecute, text: prepared.text };
+  }
+
+  #named(chunk: Buffer, nameStart: number, nameEnd: number): Prepared {
+    const named = this.#names.get(chunk.toString('latin1', nameStart, nameEnd));
+    return isPooled(named) ? named.statement : (named ?? UNKNOWN);
   }
 
   /**
@@ -92,7 +113,8 @@ export class ClientStatements {
    */
   get classOfExecute(): StatementClass {
     if (!this.#renames)
-      for (const prepared of this.#names.values()) if (maySteer(prepared.class)) return StatementClass.Opaque;
+      for (const named of this.#names.values())
+        if (!isPooled(named) && maySteer(named.class)) return StatementClass.Opaque;
     return StatementClass.Write;
   }
 
@@ -101,20 +123,15 @@ export class ClientStatements {
     return (
       this.#renames &&
       nameStart !== nameEnd &&
-      isPooled(this.#names.get(chunk.toString('utf8', nameStart, nameEnd)))
+      isPooled(this.#names.get(chunk.toString('latin1', nameStart, nameEnd)))
     );
   }
 
   /** A statement of ours, which no server ever sees. */
   rememberOwn(name: string, text: string): void {
     const own = { class: StatementClass.MaybeTview, text };
-    if (name !== '') {
-      this.#names.set(name, own);
-      return;
-    }
-    this.#unnamed = own;
-    this.#unnamedIsHere = false;
-    this.#unnamedChunk = null;
+    if (name === '') this.#unnamed.rememberOwn(own);
+    else this.#names.set(name, own);
   }
 
   /** A Parse at `at`, with its name and text ending at the given zeros. */
@@ -138,19 +155,15 @@ export class ClientStatements {
         ? { class: statementClass, text: chunk.toString('utf8', nameEnd + 1, textEnd) }
         : withoutText(statementClass);
     if (isUnnamed) {
-      this.#unnamed = prepared;
-      this.#unnamedIsHere = true;
-      this.#unnamedIsBound = false;
-      this.#unnamedChunk = chunk;
-      this.#unnamedFrom = at;
-      link.queue.push(Kind.Parse, Action.Forward, UNNAMED);
+      const note = this.#unnamed.parse(prepared, chunk, at, link.queue.size === 0);
+      link.queue.push(Kind.Parse, Action.Forward, note);
       return;
     }
-    const name = chunk.toString('utf8', at + 5, nameEnd);
+    const name = chunk.toString('latin1', at + 5, nameEnd);
     link.queue.push(Kind.Parse, Action.Forward, { kind: 'name', renaming: this.#rename(name, prepared) });
   }
 
-  #rename(name: string, to: Statement | Prepared | undefined): Renaming {
+  #rename(name: string, to: Pooled | Prepared | undefined): Renaming {
     const before = this.#names.get(name);
     if (to === undefined) this.#names.delete(name);
     else this.#names.set(name, to);
@@ -165,32 +178,49 @@ export class ClientStatements {
     nameEnd: number,
     next: number,
   ): void {
-    const name = chunk.toString('utf8', at + 5, nameEnd);
+    const name = chunk.toString('latin1', at + 5, nameEnd);
     const statement = this.#store.intern(chunk.subarray(nameEnd + 1, next));
     const taken = this.#names.get(name);
     outbox.cut(chunk, at, next);
     if (isPooled(taken)) {
       // The server says 42P05 as it would to a client of its own: by a name it does hold.
       this.#ensurePrepared(link, outbox, taken);
-      outbox.push(taken.parseMessage);
-      link.queue.push(Kind.Parse, Action.Forward, { kind: 'duplicate', name });
+      outbox.push(taken.statement.parseMessage);
+      link.queue.push(Kind.Parse, Action.Forward, { kind: 'duplicate', name, statement: taken.statement });
       return;
     }
-    const renaming = this.#rename(name, statement);
+    const renaming = this.#rename(name, { kind: 'pooled', name, statement });
     if (link.statements.has(statement)) {
-      answer(link, Kind.Parse, parseComplete, renaming);
-      return;
+      if (link.queue.running === 0 && link.status !== TransactionStatus.failed) {
+        answer(link, Kind.Parse, parseComplete, renaming);
+        return;
+      }
+      // In a failed transaction PostgreSQL refuses a Parse, and what runs may fail yet: it is for the server to say.
+      link.statements.delete(statement);
+      outbox.push(closeMessage(statement.serverName));
+      link.queue.push(Kind.Close, Action.Skip, { kind: 'evict', statement });
     }
     outbox.push(statement.parseMessage);
-    link.queue.push(Kind.Parse, Action.Forward, { kind: 'prepare', statement, renaming });
+    link.queue.push(Kind.Parse, Action.Forward, { kind: 'prepare', statement, name, renaming });
     addPrepared(link, outbox, statement);
   }
 
-  #ensurePrepared(link: ServerLink, outbox: Outbox, statement: Statement): void {
-    if (link.statements.has(statement)) return;
+  #ensurePrepared(link: ServerLink, outbox: Outbox, { statement, name }: Pooled): void {
+    if (statement === this.#store.nobody || link.statements.has(statement)) return;
     outbox.push(statement.parseMessage);
-    link.queue.push(Kind.Parse, Action.Skip, { kind: 'prepare', statement, renaming: null });
+    link.queue.push(Kind.Parse, Action.Skip, { kind: 'prepare', statement, name, renaming: null });
     addPrepared(link, outbox, statement);
+  }
+
+  /**
+   * What a name that is sent to the server has to become there; null: nothing, it goes as it is. A name that this client never
+   * prepared must not reach what another has: the server does not know it (26000, in stream order).
+   */
+  #pooled(chunk: Buffer, nameStart: number, nameEnd: number): Pooled | null {
+    if (!this.#renames) return null;
+    const name = chunk.toString('latin1', nameStart, nameEnd);
+    const named = this.#names.get(name);
+    return isPooled(named) ? named : { kind: 'pooled', name, statement: this.#store.nobody };
   }
 
   /** A Bind at `at` whose statement's name is `chunk[nameStart, nameEnd)`; the rest of it may still be on its way. */
@@ -204,72 +234,62 @@ export class ClientStatements {
     next: number,
   ): void {
     if (nameStart === nameEnd) {
-      if (!this.#unnamedIsHere) {
-        outbox.cut(chunk, at, nameEnd + 1);
-        const name = this.#unnamedAgain(link, outbox);
-        outbox.push(renamedHead(Frontend.Bind, chunk, at, nameStart, nameEnd + 1, next, name));
-      }
-      this.#unnamedIsBound = true;
-    } else {
-      const named = this.#names.get(chunk.toString('utf8', nameStart, nameEnd));
-      if (isPooled(named)) {
-        outbox.cut(chunk, at, nameEnd + 1);
-        this.#ensurePrepared(link, outbox, named);
-        const { serverName } = named;
-        outbox.push(renamedHead(Frontend.Bind, chunk, at, nameStart, nameEnd + 1, next, serverName));
-      }
+      this.#ensureUnnamed(link, outbox, chunk, at);
+      this.#unnamed.bound();
+      link.queue.push(Kind.Bind, Action.Forward, null);
+      return;
     }
-    // A name the client never prepared goes to the server as it is: 26000, in stream order.
-    link.queue.push(Kind.Bind, Action.Forward, null);
+    const pooled = this.#pooled(chunk, nameStart, nameEnd);
+    if (pooled !== null) {
+      const { serverName } = pooled.statement;
+      outbox.cut(chunk, at, nameEnd + 1);
+      this.#ensurePrepared(link, outbox, pooled);
+      outbox.push(renamedHead(Frontend.Bind, chunk, at, nameStart, nameEnd + 1, next, serverName));
+    }
+    link.queue.push(Kind.Bind, Action.Forward, pooled);
   }
 
-  /** Prepares the unnamed statement on this server too. @returns the name to bind or describe it by */
-  #unnamedAgain(link: ServerLink, outbox: Outbox): Buffer {
-    if (this.#unnamedChunk === null) return NOWHERE;
-    outbox.push(parseAt(this.#unnamedChunk, this.#unnamedFrom));
-    link.queue.push(Kind.Parse, Action.Skip, UNNAMED);
-    this.#unnamedIsHere = true;
-    return NO_NAME;
+  /** Makes the server's unnamed statement the client's, ahead of the message at `at`. */
+  #ensureUnnamed(link: ServerLink, outbox: Outbox, chunk: Buffer, at: number): void {
+    if (this.#unnamed.isHere) return;
+    const { message, isParse, note } = this.#unnamed.again;
+    outbox.insert(message, chunk, at);
+    link.queue.push(isParse ? Kind.Parse : Kind.Close, Action.Skip, note);
   }
 
   describe(link: ServerLink, outbox: Outbox, chunk: Buffer, at: number, next: number): void {
+    let pooled: Pooled | null = null;
     if (chunk[at + 5] === STATEMENT) {
-      const name = this.#describedName(link, outbox, chunk, at, next);
-      if (name !== null) outbox.push(renamedHead(Frontend.Describe, chunk, at, at + 6, next, next, name));
+      if (isNameless(at, next)) this.#ensureUnnamed(link, outbox, chunk, at);
+      else pooled = this.#pooled(chunk, at + 6, next - 1);
     }
-    link.queue.push(Kind.Describe, Action.Forward, null);
-  }
-
-  /** Null where the message goes out as it is. */
-  #describedName(link: ServerLink, outbox: Outbox, chunk: Buffer, at: number, next: number): Buffer | null {
-    if (next <= at + 7) {
-      if (this.#unnamedIsHere) return null;
+    if (pooled !== null) {
+      const { serverName } = pooled.statement;
       outbox.cut(chunk, at, next);
-      return this.#unnamedAgain(link, outbox);
+      this.#ensurePrepared(link, outbox, pooled);
+      outbox.push(renamedHead(Frontend.Describe, chunk, at, at + 6, next, next, serverName));
     }
-    const named = this.#names.get(chunk.toString('utf8', at + 6, next - 1));
-    if (!isPooled(named)) return null;
-    outbox.cut(chunk, at, next);
-    this.#ensurePrepared(link, outbox, named);
-    return named.serverName;
+    link.queue.push(Kind.Describe, Action.Forward, pooled);
   }
 
   close(link: ServerLink, outbox: Outbox, chunk: Buffer, at: number, next: number): void {
-    if (chunk[at + 5] === STATEMENT && next > at + 7) {
-      const renaming = this.#rename(chunk.toString('utf8', at + 6, next - 1), undefined);
+    if (chunk[at + 5] !== STATEMENT) {
+      link.queue.push(Kind.Close, Action.Forward, null);
+    } else if (isNameless(at, next)) {
+      link.queue.push(Kind.Close, Action.Forward, this.#unnamed.forget(link.queue.size === 0));
+    } else {
+      const renaming = this.#rename(chunk.toString('latin1', at + 6, next - 1), undefined);
       if (this.#renames) {
         outbox.cut(chunk, at, next);
         answer(link, Kind.Close, closeComplete, renaming);
       } else {
         link.queue.push(Kind.Close, Action.Forward, { kind: 'name', renaming });
       }
-      return;
     }
-    link.queue.push(Kind.Close, Action.Forward, null);
   }
 
-  /** A Parse or Close that the server never ran. */
-  undo(note: Note): void {
+  /** The server never ran this request. @param failed it tried, and what it ignored is behind this */
+  undo(note: Note, failed: boolean): void {
     switch (note.kind) {
       case 'name':
       case 'answer':
@@ -279,10 +299,11 @@ export class ClientStatements {
         else this.#names.set(note.renaming.name, note.renaming.before);
         return;
       case 'unnamed':
-        // The server may still hold the one before it, or none, or another client's.
-        this.#unnamed = UNKNOWN;
-        this.#unnamedIsHere = false;
-        this.#unnamedChunk = null;
+        if (failed || note.before === null) this.#unnamed.parseFailed();
+        else this.#unnamed.restore(note.before);
+        return;
+      case 'unnamed-again':
+        this.#unnamed.displace();
         return;
       default:
     }
@@ -291,7 +312,11 @@ export class ClientStatements {
 
 /** Describe and Close: S means a statement, P a portal. */
 const STATEMENT = 0x53;
-const NO_NAME = Buffer.from([0]);
+
+/** Describe and Close: of the unnamed statement. */
+function isNameless(at: number, next: number): boolean {
+  return next <= at + 7;
+}
 
 /** Shared: a client's reads cost no object each. */
 const WITHOUT_TEXT: readonly Prepared[] = Object.values(StatementClass).map((statementClass) => ({
@@ -301,10 +326,6 @@ const WITHOUT_TEXT: readonly Prepared[] = Object.values(StatementClass).map((sta
 
 function withoutText(statementClass: StatementClass): Prepared {
   return WITHOUT_TEXT[statementClass]!;
-}
-
-function parseAt(chunk: Buffer, at: number): Buffer {
-  return chunk.subarray(at, at + 1 + chunk.readUInt32BE(at + 1));
 }
 
 /** In the server's place: now if nothing is outstanding, else in its turn. */
@@ -321,7 +342,7 @@ function addPrepared(
 ): void {
   const evicted = link.statements.add(statement);
   if (evicted === null) return;
-  outbox.push(closeMessage(evicted));
+  outbox.push(closeMessage(evicted.serverName));
   link.queue.push(Kind.Close, Action.Skip, { kind: 'evict', statement: evicted });
 }
 
@@ -344,6 +365,6 @@ function renamedHead(
   return head;
 }
 
-function isPooled(prepared: Statement | Prepared | undefined): prepared is Statement {
-  return prepared !== undefined && 'serverName' in prepared;
+function isPooled(named: Pooled | Prepared | undefined): named is Pooled {
+  return named !== undefined && 'statement' in named;
 }

@@ -7,8 +7,9 @@
  */
 
 import type { Statement } from '../statements/store.ts';
-import type { Prepared } from './client-statements.ts';
+import type { Pooled, Prepared } from './client-statements.ts';
 import type { OwnQuery } from './own-query.ts';
+import type { UnnamedState } from './unnamed-statement.ts';
 
 /** Why a flush was sent: before COMMIT, before a read of a tview, before something opaque, or late (see Session.onReady). */
 export type FlushTrigger = 'commit' | 'read' | 'opaque' | 'late';
@@ -42,19 +43,30 @@ export type Action = (typeof Action)[keyof typeof Action];
 export interface Renaming {
   readonly name: string;
   /** Undefined: nothing. */
-  readonly before: Statement | Prepared | undefined;
+  readonly before: Pooled | Prepared | undefined;
 }
 
 /** What to do, besides forwarding or swallowing, when a request is answered or dropped. */
 export type Note =
   /** A Parse under a server-side name: the server has the statement unless this fails or is dropped. */
-  | { readonly kind: 'prepare'; readonly statement: Statement; readonly renaming: Renaming | null }
+  | {
+      readonly kind: 'prepare';
+      readonly statement: Statement;
+      /** The client's name for it. */
+      readonly name: string;
+      /** Null: the client does not see the answer. */
+      readonly renaming: Renaming | null;
+    }
+  /** A Bind or Describe of a statement under its server-side name. */
+  | Pooled
   /** A Parse or Close under the client's own name. */
   | { readonly kind: 'name'; readonly renaming: Renaming }
-  /** A Parse of the unnamed statement: nobody knows what it is when this is dropped. */
-  | { readonly kind: 'unnamed' }
+  /** What changes the client's unnamed statement: Parse, Close, a simple Query; `before` is back when it is dropped. */
+  | { readonly kind: 'unnamed'; readonly before: UnnamedState | null }
+  /** Our Parse or Close that makes the server's unnamed statement the client's. */
+  | { readonly kind: 'unnamed-again' }
   /** A Parse of a name the client already has: PostgreSQL's 42P05 comes from the server, under the client's name. */
-  | { readonly kind: 'duplicate'; readonly name: string }
+  | { readonly kind: 'duplicate'; readonly name: string; readonly statement: Statement }
   /** A Close of an evicted statement: back into the server's map if it is dropped. */
   | { readonly kind: 'evict'; readonly statement: Statement }
   | { readonly kind: 'answer'; readonly bytes: Uint8Array; readonly renaming: Renaming | null }

@@ -7,9 +7,9 @@
  */
 
 import type { ParameterValues } from '../server/parameters.ts';
-import type { ServerStatements } from '../statements/store.ts';
+import type { ServerStatements, Statement } from '../statements/store.ts';
 import { Backend, TransactionStatus } from '../wire/codes.ts';
-import { errorResponseFromFields, type ReceivedReport, readReport } from '../wire/messages/report.ts';
+import { type ReceivedReport, readReport, renamedReport } from '../wire/messages/report.ts';
 import { clock } from './clock.ts';
 import { Inbox } from './inbox.ts';
 import type { Wire } from './ports.ts';
@@ -29,6 +29,8 @@ const LONGEST_TAG = 20;
 export type Tag = 'COMMIT' | 'ROLLBACK' | 'PREPARE TRANSACTION' | 'DISCARD ALL' | 'DEALLOCATE ALL';
 
 const DUPLICATE_STATEMENT = '42P05';
+const UNKNOWN_STATEMENT = '26000';
+const FEATURE_NOT_SUPPORTED = '0A000';
 const FAILED_TRANSACTION = '25P02';
 
 /** What a link tells the session it is linked to. */
@@ -52,8 +54,10 @@ export interface LinkOwner {
    * @returns false to keep it from the client (the session will have another one sent).
    */
   onReady(status: number, asked: boolean): boolean;
-  /** The server never ran this request: it ignored it after an earlier error. */
-  onDropped(note: Note): void;
+  /** The server never ran this request: it failed itself, or the server ignored it after an earlier error. */
+  onDropped(note: Note, failed: boolean): void;
+  /** The plan of a statement of the pool's no longer fits its tables. */
+  onOutdated(statement: Statement): void;
   /** After a chunk has been worked off. */
   afterReceive(): void;
   onServerLost(reason: Error | null): void;
@@ -361,7 +365,7 @@ export class ServerLink {
     this.copyIn = 'no';
     const answersError = this.skippingToSync;
     if (answersError) {
-      this.#dropToSync();
+      this.#dropToSync(null);
       this.skippingToSync = false;
     }
     const action = this.queue.headAction;
@@ -389,14 +393,14 @@ export class ServerLink {
     this.#outcomeTold = false;
   }
 
-  /** The server ignores everything up to Sync: undo what those requests would have done. */
-  #dropToSync(): void {
+  /** The server ignores everything up to Sync, behind what has failed: undo what those requests would have done. */
+  #dropToSync(failed: Note | null): void {
     this.queue.dropToSync((note) => {
       if (note.kind === 'prepare') this.statements.delete(note.statement);
       else if (note.kind === 'evict') this.statements.restore(note.statement);
       else if (note.kind === 'own')
         note.query.lost(new Error('the server discarded the query after an earlier error'));
-      this.owner?.onDropped(note);
+      this.owner?.onDropped(note, note === failed);
     });
   }
 
@@ -435,7 +439,7 @@ export class ServerLink {
     if (kind !== Kind.Query && kind !== Kind.FunctionCall && kind !== Kind.Sync) {
       this.skippingToSync = true;
       // Now, so that everything is as it was before the client hears of the error and prepares it anew.
-      this.#dropToSync();
+      this.#dropToSync(note);
     }
     if (note !== null && (note.kind === 'claim' || note.kind === 'flush')) {
       this.#outcomeTold = note.kind === 'flush';
@@ -449,17 +453,18 @@ export class ServerLink {
       return shown ?? false;
     }
     switch (note?.kind) {
-      case 'duplicate': {
-        const report = readReport(chunk.subarray(from, next));
-        // Under the client's name, not the pool's.
-        if (swallowed || report.code !== DUPLICATE_STATEMENT) return !swallowed;
-        return errorResponseFromFields(
-          new Map(report.fields).set('M', `prepared statement "${note.name}" already exists`),
-        );
-      }
+      case 'duplicate':
       case 'prepare':
-      case 'unnamed':
+      case 'pooled':
+        this.#statementFailed(note, readReport(chunk.subarray(from, next)));
         // An injected Parse that fails is the answer to the Bind it was injected for.
+        if (this.owner === null || this.#discardAnswers) return false;
+        // Under the client's name, not the pool's. A report of which only a part is here is too long to name a statement.
+        return chunk.readUInt32BE(from - 4) === next - from + 4
+          ? renamedReport(chunk.subarray(from - 5, next), note.statement.serverName, note.name)
+          : true;
+      case 'unnamed':
+      case 'unnamed-again':
         return this.owner !== null && !this.#discardAnswers;
       case 'parameters':
         // The client's next answers would come from a session that is not set up as it asked.
@@ -468,6 +473,28 @@ export class ServerLink {
         return false;
       default:
         return !swallowed;
+    }
+  }
+
+  /** What the server says about a statement of the pool's corrects what the pool thinks. */
+  #statementFailed(note: Note & { readonly statement: Statement }, report: ReceivedReport): void {
+    const { statement } = note;
+    switch (report.code) {
+      case UNKNOWN_STATEMENT:
+        // Deallocated behind our back, and perhaps more than this one: the session goes on here, and nobody after it.
+        if (note.kind !== 'pooled' || !this.statements.has(statement)) return;
+        this.statements.delete(statement);
+        this.closeReason ??= 'a prepared statement has gone';
+        return;
+      case DUPLICATE_STATEMENT:
+        // Somebody else's statement has our name: it must never be run for it.
+        if (note.kind === 'prepare') this.closeReason ??= 'a prepared statement is not the one of the pool';
+        return;
+      case FEATURE_NOT_SUPPORTED:
+        // The server keeps it: whoever has its old description shall be told as often as PostgreSQL would.
+        if (report.fields.get('R') === 'RevalidateCachedQuery') this.owner?.onOutdated(statement);
+        return;
+      default:
     }
   }
 

@@ -14,7 +14,7 @@ import type { Logger } from 'pino';
 import { SqlState } from '../../src/errors/errors.ts';
 import type { ParameterValues } from '../server/parameters.ts';
 import { classify, StatementClass } from '../statements/classify.ts';
-import type { StatementStore } from '../statements/store.ts';
+import type { Statement, StatementStore } from '../statements/store.ts';
 import { Frontend, TransactionStatus } from '../wire/codes.ts';
 import { errorResponse, errorResponseFromFields, type ReceivedReport } from '../wire/messages/report.ts';
 import { flush as flushRequest, query, sync } from '../wire/messages/requests.ts';
@@ -332,7 +332,7 @@ export class Session implements LinkOwner, MessageReceiver {
       if (!this.#prepare(link, this.#refresh, facts, 'query', chunk, at)) return false;
     }
     this.#started(link);
-    link.queue.push(Kind.Query, Action.Forward, null);
+    link.queue.push(Kind.Query, Action.Forward, this.#statements.simpleQuery(link.queue.size === 0));
     this.#batch.answeredInside();
     if (statementClass === StatementClass.Forget) this.#forgets = true;
     return true;
@@ -478,7 +478,10 @@ export class Session implements LinkOwner, MessageReceiver {
 
   #ownHost(ddl: TviewDdl): OwnStatementHost {
     return {
-      run: (text, alone) => ddl.run(text, this, alone),
+      run: (text, alone) => {
+        this.#statements.serverRunsOurs();
+        return ddl.run(text, this, alone);
+      },
       waitForReplies: (chunk, at) => this.#waitForReplies(chunk, at),
       waitForRest: (chunk, at) => {
         this.#send(chunk, at);
@@ -551,8 +554,12 @@ export class Session implements LinkOwner, MessageReceiver {
     return errorResponseFromFields(shown);
   }
 
-  onDropped(note: Note): void {
-    this.#statements.undo(note);
+  onOutdated(statement: Statement): void {
+    this.#deps.store.forget(statement);
+  }
+
+  onDropped(note: Note, failed: boolean): void {
+    this.#statements.undo(note, failed);
     this.#settlements.dropped(note);
   }
 
@@ -661,7 +668,8 @@ export class Session implements LinkOwner, MessageReceiver {
   }
 
   #isBetweenTransactions(link: ServerLink): boolean {
-    return link.isReusable && !this.#batch.unsynced && this.#hold === null;
+    // What has begun to go out would be ended by another client's bytes.
+    return link.isReusable && !this.#batch.unsynced && this.#hold === null && !this.#framing.isInsideMessage;
   }
 
   #detach(link: ServerLink): void {

@@ -47,6 +47,24 @@ export function errorResponseFromFields(fields: ReadonlyMap<string, string>): Bu
 }
 
 /**
+ * An ErrorResponse with another name in it, byte for byte otherwise: nobody knows the encoding or the language.
+ * @param from with its terminating zero
+ * @param to as latin1
+ */
+export function renamedReport(message: Buffer, from: Buffer, to: string): Buffer {
+  const name = from.subarray(0, -1);
+  const at = message.indexOf(name);
+  if (at < 0) return message;
+  const renamed = Buffer.concat([
+    message.subarray(0, at),
+    Buffer.from(to, 'latin1'),
+    message.subarray(at + name.length),
+  ]);
+  renamed.writeUInt32BE(renamed.length - 1, 1);
+  return renamed;
+}
+
+/**
  * Reads as much as there is and never throws: a server whose error lacks its code, or breaks off in the middle of
  * a field, must not bring the proxy down (CVE-2026-6666 in PgBouncer).
  */

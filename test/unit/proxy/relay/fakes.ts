@@ -221,7 +221,7 @@ export function conversation(options: ConversationOptions = {}): Conversation {
   const session = new Session({
     client,
     source,
-    store: options.store ?? new StatementStore(1_000_000),
+    store: options.store ?? new StatementStore(1_000_000, 'tviews'),
     renamesStatements: mode !== 'session',
     parameters: new ParameterValues(tracked),
     refresh,

@@ -3,6 +3,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Action, Kind, type Note, RequestQueue } from '../../../../proxy/relay/requests.ts';
 
+const note = (n: number): Note => ({ kind: 'flush', trigger: 'read', startedAt: n });
+
 interface Entry {
   readonly kind: Kind;
   readonly action: Action;
@@ -49,9 +51,9 @@ describe('the queue', () => {
             count += 1;
             const [kind, action] =
               what === 'push' ? (rest as [Kind, Action]) : [Kind.CopyEnd, Action.Forward];
-            const note: Note | null = count % 3 === 0 ? { kind: 'duplicate', name: String(count) } : null;
-            queue.push(kind, action, note);
-            model.push({ kind, action, note });
+            const noted = count % 3 === 0 ? note(count) : null;
+            queue.push(kind, action, noted);
+            model.push({ kind, action, note: noted });
           } else if (what === 'pop' && model.length > 0) {
             queue.pop();
             pop();
@@ -81,7 +83,6 @@ describe('the queue', () => {
 
   test('keeps its order when it grows with its head in the middle', () => {
     const queue = new RequestQueue();
-    const note = (n: number): Note => ({ kind: 'duplicate', name: String(n) });
     for (let n = 0; n < 50; n += 1) queue.push(Kind.Parse, Action.Forward, note(n));
     for (let n = 0; n < 40; n += 1) queue.pop();
     for (let n = 50; n < 500; n += 1) queue.push(Kind.Parse, Action.Forward, note(n));

@@ -54,8 +54,11 @@ class Owner implements LinkOwner {
     this.told.push(`ready ${String.fromCharCode(status)}${asked ? '' : ' for us'}`);
     return true;
   }
-  onDropped(note: Note): void {
-    this.told.push(`dropped ${note.kind}`);
+  onDropped(note: Note, failed: boolean): void {
+    this.told.push(`${failed ? 'failed' : 'dropped'} ${note.kind}`);
+  }
+  onOutdated(): void {
+    this.told.push('outdated');
   }
   afterReceive(): void {}
   onServerLost(error: Error | null): void {
@@ -146,7 +149,7 @@ const talks: Record<string, Talk> = {
     ask: (link) => {
       forward(link, Kind.Parse);
       link.queue.push(Kind.Parse, Action.Fake, { kind: 'answer', bytes: parsed, renaming: null });
-      link.queue.push(Kind.Parse, Action.Forward, { kind: 'unnamed' });
+      link.queue.push(Kind.Parse, Action.Forward, { kind: 'unnamed', before: null });
       link.queue.push(Kind.FunctionCall, Action.Skip, flushNote);
       forward(link, Kind.Execute, Kind.Sync, Kind.Parse, Kind.Sync);
     },

@@ -359,7 +359,7 @@ describe('prepared statements', () => {
 
     const stranger = conversation();
     stranger.sends(bind({ statement: '' }), execute(), sync);
-    expect(stranger.atServer()[0]).toBe('B(: unnamed)');
+    expect(stranger.atServer()).toEqual(['C(S )', 'B(: )', 'E()', 'S']);
   });
 });
 

@@ -12,7 +12,7 @@ const body = (text: string, ...types: readonly number[]): Buffer => {
 
 describe('the store', () => {
   test('gives one statement to one text with one list of types, and another to every other', () => {
-    const store = new StatementStore(1_000_000);
+    const store = new StatementStore(1_000_000, 'tviews');
     const first = store.intern(body('SELECT $1', 23));
     expect(store.intern(body('SELECT $1', 23))).toBe(first);
     const others = [body('SELECT $1', 25), body('SELECT $1'), body('SELECT $1 ', 23)].map((b) =>
@@ -22,7 +22,7 @@ describe('the store', () => {
     expect(first.parseMessage.toString('latin1')).toBe(
       `P\0\0\0${String.fromCharCode(4 + 9 + 10 + 6)}tviews_1\0SELECT $1\0\0\x01\0\0\0\x17`,
     );
-    expect(closeMessage(first).toString('latin1')).toBe('C\0\0\0\x0eStviews_1\0');
+    expect(closeMessage(first.serverName).toString('latin1')).toBe('C\0\0\0\x0eStviews_1\0');
   });
 
   test('keeps to its bound, and a statement it has forgotten goes on working for whoever names it', () => {
@@ -35,6 +35,16 @@ describe('the store', () => {
     const server = new ServerStatements(10);
     server.add(first);
     expect([server.has(first), server.has(again)]).toEqual([true, false]);
+  });
+
+  test('gives another statement to the text of one it shall forget, and forgets no other', () => {
+    const store = new StatementStore(1_000_000);
+    const first = store.intern(body('SELECT 1', 23));
+    store.forget(first);
+    const second = store.intern(body('SELECT 1', 23));
+    expect(second.id).not.toBe(first.id);
+    store.forget(first);
+    expect(store.intern(body('SELECT 1', 23))).toBe(second);
   });
 
   test('takes a text that is larger than its bound, and does not keep it', () => {
