@@ -282,10 +282,10 @@ export class Session implements LinkOwner, MessageReceiver {
         this.#statements.close(link, this.#outbox, chunk, at, next);
         break;
       case Frontend.Sync:
-        // In copy-in mode the server reads and ignores it.
-        if (link.copyIn === 'open') return true;
         link.queue.push(Kind.Sync, Action.Forward, null);
-        this.#batch.synced();
+        // In copy-in mode the server reads and ignores it, unless the COPY has failed meanwhile: then it ends the batch.
+        if (link.copyIn === 'open') this.#batch.unsynced = false;
+        else this.#batch.synced();
         return true;
       case Frontend.Flush:
         return true;
@@ -295,11 +295,14 @@ export class Session implements LinkOwner, MessageReceiver {
         this.#batch.answeredInside();
         return true;
       case Frontend.CopyData:
+        if (link.copyIn === 'open') this.#copyGoesOn(link);
         return true;
       case Frontend.CopyDone:
       case Frontend.CopyFail:
-        if (link.copyIn === 'open') link.copyIn = 'ending';
-        else if (link.queue.size > 0) link.queue.push(Kind.CopyEnd, Action.Forward, null);
+        if (link.copyIn === 'open') {
+          this.#copyGoesOn(link);
+          link.copyIn = 'ending';
+        } else if (link.queue.size > 0) link.queue.push(Kind.CopyEnd, Action.Forward, null);
         return true;
       default:
         this.violation(`invalid frontend message type ${type}`);
@@ -307,6 +310,13 @@ export class Session implements LinkOwner, MessageReceiver {
     }
     this.#batch.unsynced = true;
     return true;
+  }
+
+  /** A client that sends more data has not ended the COPY with the Syncs before them: the server ignores those. */
+  #copyGoesOn(link: ServerLink): void {
+    if (link.queue.syncs === 0) return;
+    link.queue.dropSyncsOfCopy();
+    this.#batch.unsynced = link.queue.headKind === Kind.Execute;
   }
 
   #started(link: ServerLink): void {

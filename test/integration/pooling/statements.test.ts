@@ -174,6 +174,26 @@ describe('a COPY', () => {
     await serves(proxy);
   });
 
+  test('that failed and was ended by Sync gives its server back', async () => {
+    const proxy = await oneServer();
+    const client = await open(proxy);
+    client.send(parse('', 'COPY copied FROM STDIN'), bind({ statement: '' }), execute(), flush);
+    for (const type of ['1', '2', 'G']) expect((await client.next())?.type).toBe(type);
+    expect((await ask(client, copyData('bad\n'), sync)).at(-1)).toBe('Z(I)');
+    await serves(proxy);
+  });
+
+  test('that failed and was ended by Sync is followed by what was sent behind it', async () => {
+    const proxy = await oneServer();
+    const client = await open(proxy);
+    client.send(parse('', 'COPY copied FROM STDIN'), bind({ statement: '' }), execute(), flush);
+    for (const type of ['1', '2', 'G']) expect((await client.next())?.type).toBe(type);
+    client.send(copyData('bad\n'), sync, query('SELECT 1'));
+    const answers = shown(await client.untilReady(2));
+    expect(answers.slice(1)).toEqual(['Z(I)', 'T', one('1'), 'C(SELECT 1)', 'Z(I)']);
+    await serves(proxy);
+  });
+
   test('that goes on behind a Sync, which PostgreSQL ignores, works, and gives its server back', async () => {
     const proxy = await oneServer();
     const client = await open(proxy);
