@@ -1,9 +1,27 @@
 /**
  * CREATE TVIEW and the like, which no server ever sees as they are: run in the client's place, with everything of its
- * session held meanwhile, and answered by us.
+ * session held meanwhile, and answered by us. Nothing of a batch is kept: each message is answered when it comes.
+ *
+ * ```
+ *                Execute of a portal of ours            Sync
+ *   answering ─────────────────────────────▶ executed ────────▶ running, the session held
+ *       ▲                                                                  │ done
+ *       └──────────────────────────────────────────────────────────────────┘
+ * ```
+ * It runs at Sync, for it has to be the last of its batch: what comes between Execute and Sync is dropped, and a statement
+ * among that makes it fail.
  */
-import { encodeError, encodeResult, type OwnResult } from './answers.ts';
-import { readOwnBatch } from './own-batch.ts';
+import { Frontend } from '../wire/codes.ts';
+import {
+  bindComplete,
+  encodeError,
+  encodeResult,
+  noData,
+  noParameters,
+  type OwnResult,
+  parseComplete,
+  rowDescription,
+} from './answers.ts';
 import type { TviewDdl } from './ports.ts';
 import type { ServerLink } from './server-link.ts';
 
@@ -11,9 +29,9 @@ import type { ServerLink } from './server-link.ts';
 export interface OwnStatementHost {
   /** Everything the client has sent before is answered first; then the message at `at` comes again. */
   waitForReplies(chunk: Buffer, at: number): void;
-  /** The rest of the batch has not arrived: the message at `at` comes again with it. */
-  waitForRest(chunk: Buffer, at: number): void;
-  /** What the client has sent before in the same batch, Sync or not, is ended as a transaction of its own. */
+  /** To the client, behind everything that was sent to it. */
+  answer(bytes: Uint8Array): void;
+  /** What the client has sent before in the same batch is ended as a transaction of its own. */
   endBatch(chunk: Buffer, at: number): void;
   /** `chunk[at, end)` is answered here; what is behind it waits for {@link done}. */
   takeOver(chunk: Buffer, at: number, end: number): void;
@@ -24,9 +42,15 @@ export interface OwnStatementHost {
   run(text: string, alone: boolean): Promise<OwnResult>;
 }
 
+/** What became of a message: answered and not to be sent, or the session waits and the rest of the chunk is held. */
+type Outcome = 'drop' | false;
+
 export class OwnStatements {
   readonly #ddl: TviewDdl;
   readonly #host: OwnStatementHost;
+  /** Texts of ours that the open batch has bound, by portal (as latin1). */
+  readonly #portals = new Map<string, string>();
+  #executed: { readonly text: string; alone: boolean } | null = null;
 
   constructor(ddl: TviewDdl, host: OwnStatementHost) {
     this.#ddl = ddl;
@@ -37,44 +61,91 @@ export class OwnStatements {
     return this.#ddl.recognises(text);
   }
 
+  /** Waits for Sync; everything before it belongs to {@link behind}. */
+  get isExecuted(): boolean {
+    return this.#executed !== null;
+  }
+
   /** A Query message in `chunk[at, next)`. */
   query(link: ServerLink, text: string, chunk: Buffer, at: number, next: number): void {
-    if (link.queue.size > 0) {
-      this.#host.waitForReplies(chunk, at);
-      return;
-    }
+    if (!this.#isInTurn(link, chunk, at)) return;
     this.#host.takeOver(chunk, at, next);
-    this.#host.run(text, true).then(
-      (result) => this.#host.done(encodeResult(result, true)),
+    this.#run(text, true, true);
+  }
+
+  parse(link: ServerLink, text: string, name: string, chunk: Buffer, at: number): Outcome {
+    if (!this.#isInTurn(link, chunk, at)) return false;
+    this.#host.rememberPrepared(name, text);
+    this.#host.answer(parseComplete);
+    return 'drop';
+  }
+
+  /** @param portalEnd of the portal's name, which begins at `at + 5` */
+  bind(link: ServerLink, text: string, chunk: Buffer, at: number, portalEnd: number): Outcome {
+    if (!this.#isInTurn(link, chunk, at)) return false;
+    this.#portals.set(chunk.toString('latin1', at + 5, portalEnd), text);
+    this.#host.answer(bindComplete);
+    return 'drop';
+  }
+
+  describe(link: ServerLink, text: string, isStatement: boolean, chunk: Buffer, at: number): Outcome {
+    if (!this.#isInTurn(link, chunk, at)) return false;
+    if (isStatement) this.#host.answer(noParameters);
+    const column = this.#ddl.rowColumn(text);
+    this.#host.answer(column === null ? noData : rowDescription(column));
+    return 'drop';
+  }
+
+  execute(link: ServerLink, text: string, chunk: Buffer, at: number): Outcome {
+    if (!this.#isInTurn(link, chunk, at)) return false;
+    this.#executed = { text, alone: true };
+    return 'drop';
+  }
+
+  /** A message between Execute and Sync. */
+  behind(type: number): void {
+    if (this.#executed === null) return;
+    if (type !== Frontend.Describe && type !== Frontend.Close && type !== Frontend.Flush)
+      this.#executed.alone = false;
+  }
+
+  /** The Sync in `chunk[at, next)`. @returns whether it is answered here */
+  sync(chunk: Buffer, at: number, next: number): boolean {
+    const executed = this.#executed;
+    this.#portals.clear();
+    this.#executed = null;
+    if (executed === null) return false;
+    this.#host.endBatch(chunk, at);
+    this.#host.takeOver(chunk, at, next);
+    this.#run(executed.text, executed.alone, false);
+    return true;
+  }
+
+  /** The text of ours in the portal whose name begins at `from`; null when it is none of ours. */
+  boundTo(chunk: Buffer, from: number): string | null {
+    if (this.#portals.size === 0) return null;
+    return this.#portals.get(portalAt(chunk, from)) ?? null;
+  }
+
+  /** The portal is closed, or another statement's now. */
+  unbind(chunk: Buffer, from: number): void {
+    if (this.#portals.size > 0) this.#portals.delete(portalAt(chunk, from));
+  }
+
+  #isInTurn(link: ServerLink, chunk: Buffer, at: number): boolean {
+    if (link.queue.size === 0) return true;
+    this.#host.waitForReplies(chunk, at);
+    return false;
+  }
+
+  #run(text: string, alone: boolean, described: boolean): void {
+    this.#host.run(text, alone).then(
+      (result) => this.#host.done(encodeResult(result, described)),
       (error: unknown) => this.#host.done([encodeError(error)]),
     );
   }
+}
 
-  /**
-   * A batch with a statement of ours: all of it, up to Sync, is answered by us.
-   * @param at of its Parse, or of its Bind when it was prepared in an earlier batch
-   * @param name under which the Parse prepares it; null for a Bind
-   */
-  batch(link: ServerLink, text: string, name: string | null, chunk: Buffer, at: number): void {
-    if (link.queue.size > 0) {
-      this.#host.waitForReplies(chunk, at);
-      return;
-    }
-    const batch = readOwnBatch(chunk, at, this.#ddl.rowColumn(text));
-    if (batch === null) {
-      this.#host.waitForRest(chunk, at);
-      return;
-    }
-    this.#host.endBatch(chunk, at);
-    if (name !== null) this.#host.rememberPrepared(name, text);
-    this.#host.takeOver(chunk, at, batch.end);
-    if (!batch.executes) {
-      this.#host.done([batch.answers]);
-      return;
-    }
-    this.#host.run(text, !batch.goesOn).then(
-      (result) => this.#host.done([batch.answers, ...encodeResult(result, false)]),
-      (error: unknown) => this.#host.done([batch.answers, encodeError(error)]),
-    );
-  }
+function portalAt(chunk: Buffer, from: number): string {
+  return chunk.toString('latin1', from, chunk.indexOf(0, from));
 }

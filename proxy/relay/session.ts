@@ -19,8 +19,9 @@ import { Frontend, TransactionStatus } from '../wire/codes.ts';
 import { errorResponse, errorResponseFromFields, type ReceivedReport } from '../wire/messages/report.ts';
 import { flush as flushRequest, query, sync } from '../wire/messages/requests.ts';
 import { readyForQuery } from '../wire/messages/session.ts';
+import { commandComplete } from './answers.ts';
 import { ClientFraming, type MessageReceiver, type Verdict } from './client-framing.ts';
-import { ClientStatements } from './client-statements.ts';
+import { ClientStatements, type Prepared } from './client-statements.ts';
 import { clock } from './clock.ts';
 import { mayWriteUnclaimed, prepare, type StatementFacts } from './decide.ts';
 import { ExtendedBatch } from './extended-batch.ts';
@@ -39,6 +40,11 @@ const HELD_BYTES = 262_144;
 const LINGER_MS = 5_000;
 
 const CLAIM: Note = { kind: 'claim' };
+/** Describe and Close: S means a statement, P a portal. */
+const STATEMENT = 0x53;
+
+/** What becomes of a message: it goes out, it was answered here, or the session waits (or has ended) and the rest is held. */
+type Passed = boolean | 'drop';
 
 type Hold =
   /** Waiting for a server. */
@@ -174,7 +180,13 @@ export class Session implements LinkOwner, MessageReceiver {
       return 'stop';
     }
     if (this.link === null && !this.#acquire(chunk, at)) return 'stop';
-    return this.#message(this.link!, type, chunk, at, next, end) ? 'pass' : 'stop';
+    if (this.#own?.isExecuted && type !== Frontend.Sync) {
+      this.#own.behind(type);
+      return 'drop';
+    }
+    const passed = this.#message(this.link!, type, chunk, at, next, end);
+    if (passed === 'drop') return passed;
+    return passed ? 'pass' : 'stop';
   }
 
   /** Messages that are not for the server: the rest of a batch that failed here, late data of a COPY that has ended. */
@@ -253,8 +265,7 @@ export class Session implements LinkOwner, MessageReceiver {
     if (link.wire.pendingBytes > HIGH_WATER_BYTES) this.client.pause();
   }
 
-  /** @returns false when the chunk's rest is held or the session has ended */
-  #message(link: ServerLink, type: number, chunk: Buffer, at: number, next: number, end: number): boolean {
+  #message(link: ServerLink, type: number, chunk: Buffer, at: number, next: number, end: number): Passed {
     if (this.#batch.settlement !== 'none' && !this.#mayFollowSettlement(type)) {
       this.#holdFrom(chunk, at, 'flush');
       return false;
@@ -274,14 +285,15 @@ export class Session implements LinkOwner, MessageReceiver {
       case Frontend.Bind:
         return this.#bind(link, chunk, at, next);
       case Frontend.Describe:
-        this.#statements.describe(link, this.#outbox, chunk, at, next);
-        break;
+        return this.#describe(link, chunk, at, next);
       case Frontend.Execute:
         return this.#execute(link, chunk, at);
       case Frontend.Close:
+        if (chunk[at + 5] !== STATEMENT) this.#own?.unbind(chunk, at + 6);
         this.#statements.close(link, this.#outbox, chunk, at, next);
         break;
       case Frontend.Sync:
+        if (this.#own?.sync(chunk, at, next)) return false;
         link.queue.push(Kind.Sync, Action.Forward, null);
         // In copy-in mode the server reads and ignores it, unless the COPY has failed meanwhile: then it ends the batch.
         if (link.copyIn === 'open') this.#batch.unsynced = false;
@@ -323,7 +335,7 @@ export class Session implements LinkOwner, MessageReceiver {
     if (link.queue.running === 0) this.#queryStartedAt = clock.now;
   }
 
-  #query(link: ServerLink, chunk: Buffer, at: number, next: number, end: number): boolean {
+  #query(link: ServerLink, chunk: Buffer, at: number, next: number, end: number): Passed {
     const whole = next <= end;
     const from = at + 5;
     const to = next - 1;
@@ -331,10 +343,16 @@ export class Session implements LinkOwner, MessageReceiver {
     if (statementClass === StatementClass.MaybeTview) {
       const text = chunk.toString('utf8', from, to);
       if (this.#own?.recognises(text)) {
+        this.#statements.ownQuery();
         this.#own.query(link, text, chunk, at, next);
         return false;
       }
       statementClass = StatementClass.Read;
+    }
+    if (statementClass === StatementClass.Forget) {
+      const name = this.#statements.deallocatedBy(chunk, from, to);
+      const passed = name === null || this.#deallocate(link, name, chunk, at);
+      if (passed !== true) return passed;
     }
     if (statementClass === StatementClass.Execute) statementClass = this.#statements.classOfExecute;
     if (this.#refresh !== null && this.#isInBlock(link)) {
@@ -346,6 +364,20 @@ export class Session implements LinkOwner, MessageReceiver {
     this.#batch.answeredInside();
     if (statementClass === StatementClass.Forget) this.#forgets = true;
     return true;
+  }
+
+  /** DEALLOCATE of a name that no server knows; in a failed transaction, or out of turn, the server has to refuse it. */
+  #deallocate(link: ServerLink, name: string, chunk: Buffer, at: number): Passed {
+    if (this.#batch.unsynced || link.copyIn !== 'no') return true;
+    if (link.queue.size > 0) {
+      this.#waitForReplies(chunk, at);
+      return false;
+    }
+    if (link.status === TransactionStatus.failed) return true;
+    this.#statements.deallocate(name);
+    this.client.write(commandComplete('DEALLOCATE'));
+    this.client.write(readyForQuery(link.status));
+    return 'drop';
   }
 
   /** Outside a block nothing is owed: nothing has to be asked about the statement. */
@@ -422,7 +454,7 @@ export class Session implements LinkOwner, MessageReceiver {
     );
   }
 
-  #parse(link: ServerLink, chunk: Buffer, at: number, next: number): boolean {
+  #parse(link: ServerLink, chunk: Buffer, at: number, next: number): Passed {
     const nameEnd = chunk.indexOf(0, at + 5);
     const textEnd = nameEnd < 0 ? -1 : chunk.indexOf(0, nameEnd + 1);
     if (textEnd < 0 || textEnd >= next) return this.#malformed('Parse');
@@ -430,8 +462,7 @@ export class Session implements LinkOwner, MessageReceiver {
     if (this.#own !== null && statementClass === StatementClass.MaybeTview) {
       const text = chunk.toString('utf8', nameEnd + 1, textEnd);
       if (this.#own.recognises(text)) {
-        this.#own.batch(link, text, chunk.toString('utf8', at + 5, nameEnd), chunk, at);
-        return false;
+        return this.#own.parse(link, text, chunk.toString('latin1', at + 5, nameEnd), chunk, at);
       }
     }
     // The Parse that took the name may fail yet: PostgreSQL would then take this one.
@@ -444,17 +475,16 @@ export class Session implements LinkOwner, MessageReceiver {
     return true;
   }
 
-  #bind(link: ServerLink, chunk: Buffer, at: number, next: number): boolean {
+  #bind(link: ServerLink, chunk: Buffer, at: number, next: number): Passed {
     const portalEnd = chunk.indexOf(0, at + 5);
     const nameEnd = portalEnd < 0 ? -1 : chunk.indexOf(0, portalEnd + 1);
     if (nameEnd < 0 || nameEnd >= next) return this.#malformed('Bind');
     const refresh = this.#refresh;
     const prepared = this.#statements.boundBy(chunk, portalEnd + 1, nameEnd);
-    if (prepared.class === StatementClass.MaybeTview && prepared.text !== null) {
-      if (this.#own?.recognises(prepared.text)) {
-        this.#own.batch(link, prepared.text, null, chunk, at);
-        return false;
-      }
+    if (this.#own !== null) {
+      const text = this.#ownText(prepared);
+      if (text !== null) return this.#own.bind(link, text, chunk, at, portalEnd);
+      this.#own.unbind(chunk, at + 5);
     }
     if (refresh !== null && this.#isInBlock(link)) {
       const facts = new BoundFacts(refresh, prepared);
@@ -466,7 +496,22 @@ export class Session implements LinkOwner, MessageReceiver {
     return true;
   }
 
-  #execute(link: ServerLink, chunk: Buffer, at: number): boolean {
+  #describe(link: ServerLink, chunk: Buffer, at: number, next: number): Passed {
+    if (this.#own !== null) {
+      const isStatement = chunk[at + 5] === STATEMENT;
+      const text = isStatement
+        ? this.#ownText(this.#statements.boundBy(chunk, at + 6, next - 1))
+        : this.#own.boundTo(chunk, at + 6);
+      if (text !== null) return this.#own.describe(link, text, isStatement, chunk, at);
+    }
+    this.#statements.describe(link, this.#outbox, chunk, at, next);
+    this.#batch.unsynced = true;
+    return true;
+  }
+
+  #execute(link: ServerLink, chunk: Buffer, at: number): Passed {
+    const own = this.#own?.boundTo(chunk, at + 5) ?? null;
+    if (own !== null) return this.#own!.execute(link, own, chunk, at);
     const steering = this.#batch.steeringAt(chunk, at);
     if (steering !== undefined) {
       const refresh = this.#refresh;
@@ -486,6 +531,12 @@ export class Session implements LinkOwner, MessageReceiver {
 
   // ------------------------------------------------------------------------------------------ statements of ours
 
+  /** The statement of ours that was prepared; null for everything else. */
+  #ownText({ class: statementClass, text }: Prepared): string | null {
+    if (statementClass !== StatementClass.MaybeTview || text === null) return null;
+    return this.#own?.recognises(text) ? text : null;
+  }
+
   #ownHost(ddl: TviewDdl): OwnStatementHost {
     return {
       run: (text, alone) => {
@@ -493,10 +544,7 @@ export class Session implements LinkOwner, MessageReceiver {
         return ddl.run(text, this, alone);
       },
       waitForReplies: (chunk, at) => this.#waitForReplies(chunk, at),
-      waitForRest: (chunk, at) => {
-        this.#send(chunk, at);
-        this.#inbox.keep(chunk.subarray(at), chunk.length - at + 1);
-      },
+      answer: (bytes) => this.client.write(bytes),
       endBatch: (chunk, at) => {
         if (!this.#batch.unsynced) return;
         // The batch began with statements that are not ours: its Sync is not for us alone.

@@ -202,6 +202,100 @@ describe('a statement of ours', () => {
   });
 });
 
+describe('a statement of ours in a batch', () => {
+  const create = 'CREATE TVIEW tv_x AS SELECT 1';
+
+  test('is prepared and described at a Flush, and runs at the Sync behind its Execute', async () => {
+    const talk = conversation();
+    talk.sends(parse('x', create), describeMessage('S', 'x'), flush);
+    expect(talk.atClient()).toEqual(['1', 't', 'n']);
+    talk.sends(bind({ statement: 'x' }), describeMessage('P', ''), flush);
+    expect(talk.atClient()).toEqual(['2', 'n']);
+    talk.sends(execute());
+    expect(talk.ddl.runs).toEqual([]);
+    talk.sends(sync);
+    expect(talk.ddl.runs).toEqual([create]);
+    talk.ddl.finish({ tag: 'CREATE TVIEW', notices: [] });
+    await nextTurn();
+    expect(talk.atClient()).toEqual(['C(CREATE TVIEW)', 'Z(I)']);
+    expect(talk.atServer().filter((message) => message !== 'H')).toEqual([]);
+    expect(talk.released.at(-1)).toBe(talk.link);
+  });
+
+  test('is prepared in one batch, described in the next and run in a third', async () => {
+    const talk = conversation();
+    for (const [batch, answer] of [
+      [[parse('x', create), sync], '1'],
+      [[describeMessage('S', 'x'), sync], 't n'],
+    ] as const) {
+      talk.sends(...batch);
+      talk.answers(ready('I'));
+      expect(talk.atClient().join(' ')).toBe(`${answer} Z(I)`);
+    }
+    talk.sends(bind({ statement: 'x' }), execute(), sync);
+    talk.ddl.finish({ tag: 'CREATE TVIEW', notices: [] });
+    await nextTurn();
+    expect(talk.atClient()).toEqual(['2', 'C(CREATE TVIEW)', 'Z(I)']);
+  });
+
+  test('leaves the statements beside it to the server', () => {
+    const talk = conversation({ mode: 'session' });
+    talk.sends(parse('x', create), parse('y', 'SELECT 1'), bind({ statement: 'x', portal: 'p' }), sync);
+    expect(talk.atServer()).toEqual(['P(y: SELECT 1)', 'H']);
+    talk.answers(parsed);
+    expect(talk.atServer()).toEqual(['S']);
+    talk.answers(ready('I'));
+    expect(talk.atClient()).toEqual(['1', '1', '2', 'Z(I)']);
+    // The portal went with its batch.
+    talk.sends(execute('p'), sync);
+    expect(talk.atServer()).toEqual(['E(p)', 'S']);
+  });
+
+  test('is told when it is not the last', async () => {
+    for (const [behind, alone] of [
+      [[], true],
+      [[flush, describeMessage('P', '')], true],
+      [run('SELECT 1'), false],
+      [[execute()], false],
+      [[query('SELECT 1')], false],
+    ] as const) {
+      const talk = conversation();
+      const told = vi.spyOn(talk.ddl, 'run');
+      talk.sends(...run(create), ...behind, sync);
+      expect(told.mock.calls[0]?.slice(2)).toEqual([alone]);
+      expect(talk.atServer()).toEqual([]);
+    }
+  });
+
+  test('keeps nothing of what its client sends, however much it is', () => {
+    const concat = vi.spyOn(Buffer, 'concat');
+    for (const executes of [false, true]) {
+      const talk = conversation();
+      talk.sends(...(executes ? run(create) : [parse('', create)]));
+      const long = bind({ statement: '', values: ['x'.repeat(100_000)] });
+      concat.mockClear();
+      for (let sent = 0; sent < 100; sent += 1) {
+        talk.client.onBytes(long.subarray(0, 50_000));
+        talk.client.onBytes(long.subarray(50_000));
+      }
+      expect(concat).not.toHaveBeenCalled();
+      expect(talk.server.take()).toHaveLength(0);
+      expect(talk.closed).toEqual([]);
+    }
+    concat.mockRestore();
+  });
+
+  test('comes after what fails before it, and then not at all', () => {
+    const talk = conversation();
+    talk.sends(parse('', 'nonsense'), ...run(create), sync);
+    expect(talk.atServer()).toEqual(['P(: nonsense)', 'H']);
+    talk.answers(failure('syntax error', '42601'));
+    talk.answers(ready('I'));
+    expect(talk.atClient()).toEqual(['E(syntax error)', 'Z(I)']);
+    expect(talk.ddl.runs).toEqual([]);
+  });
+});
+
 describe('statement mode', () => {
   test('closes a client that opens a transaction block, and its server', async () => {
     const talk = conversation({ mode: 'statement' });
