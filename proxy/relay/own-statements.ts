@@ -3,10 +3,11 @@
  * session held meanwhile, and answered by us. Nothing of a batch is kept: each message is answered when it comes.
  *
  * ```
- *                Execute of a portal of ours            Sync
- *   answering ─────────────────────────────▶ executed ────────▶ running, the session held
- *       ▲                                                                  │ done
- *       └──────────────────────────────────────────────────────────────────┘
+ *             Bind               Execute                Sync
+ *   unbound ────────▶ bound ───────────────▶ executed ────────▶ running, the session held
+ *    ▲  ▲               │ Sync, Close,                                 │ done
+ *    │  └───────────────┘ another Bind                                 │
+ *    └─────────────────────────────────────────────────────────────────┘
  * ```
  * It runs at Sync, for it has to be the last of its batch: what comes between Execute and Sync is dropped, and a statement
  * among that makes it fail.
@@ -42,15 +43,21 @@ export interface OwnStatementHost {
   run(text: string, alone: boolean): Promise<OwnResult>;
 }
 
+type State =
+  | { readonly kind: 'unbound' }
+  /** The portal (as latin1) of ours that was bound last: one is enough, for no more than one of a batch can run. */
+  | { readonly kind: 'bound'; readonly portal: string; readonly text: string }
+  | { readonly kind: 'executed'; readonly text: string; readonly alone: boolean };
+
+const UNBOUND: State = { kind: 'unbound' };
+
 /** What became of a message: answered and not to be sent, or the session waits and the rest of the chunk is held. */
 type Outcome = 'drop' | false;
 
 export class OwnStatements {
   readonly #ddl: TviewDdl;
   readonly #host: OwnStatementHost;
-  /** Texts of ours that the open batch has bound, by portal (as latin1). */
-  readonly #portals = new Map<string, string>();
-  #executed: { readonly text: string; alone: boolean } | null = null;
+  #state: State = UNBOUND;
 
   constructor(ddl: TviewDdl, host: OwnStatementHost) {
     this.#ddl = ddl;
@@ -63,7 +70,7 @@ export class OwnStatements {
 
   /** Waits for Sync; everything before it belongs to {@link behind}. */
   get isExecuted(): boolean {
-    return this.#executed !== null;
+    return this.#state.kind === 'executed';
   }
 
   /** A Query message in `chunk[at, next)`. */
@@ -83,7 +90,7 @@ export class OwnStatements {
   /** @param portalEnd of the portal's name, which begins at `at + 5` */
   bind(link: ServerLink, text: string, chunk: Buffer, at: number, portalEnd: number): Outcome {
     if (!this.#isInTurn(link, chunk, at)) return false;
-    this.#portals.set(chunk.toString('latin1', at + 5, portalEnd), text);
+    this.#state = { kind: 'bound', portal: chunk.toString('latin1', at + 5, portalEnd), text };
     this.#host.answer(bindComplete);
     return 'drop';
   }
@@ -98,38 +105,36 @@ export class OwnStatements {
 
   execute(link: ServerLink, text: string, chunk: Buffer, at: number): Outcome {
     if (!this.#isInTurn(link, chunk, at)) return false;
-    this.#executed = { text, alone: true };
+    this.#state = { kind: 'executed', text, alone: true };
     return 'drop';
   }
 
   /** A message between Execute and Sync. */
   behind(type: number): void {
-    if (this.#executed === null) return;
-    if (type !== Frontend.Describe && type !== Frontend.Close && type !== Frontend.Flush)
-      this.#executed.alone = false;
+    if (type === Frontend.Describe || type === Frontend.Close || type === Frontend.Flush) return;
+    if (this.#state.kind === 'executed') this.#state = { ...this.#state, alone: false };
   }
 
   /** The Sync in `chunk[at, next)`. @returns whether it is answered here */
   sync(chunk: Buffer, at: number, next: number): boolean {
-    const executed = this.#executed;
-    this.#portals.clear();
-    this.#executed = null;
-    if (executed === null) return false;
+    const state = this.#state;
+    this.#state = UNBOUND;
+    if (state.kind !== 'executed') return false;
     this.#host.endBatch(chunk, at);
     this.#host.takeOver(chunk, at, next);
-    this.#run(executed.text, executed.alone, false);
+    this.#run(state.text, state.alone, false);
     return true;
   }
 
   /** The text of ours in the portal whose name begins at `from`; null when it is none of ours. */
   boundTo(chunk: Buffer, from: number): string | null {
-    if (this.#portals.size === 0) return null;
-    return this.#portals.get(portalAt(chunk, from)) ?? null;
+    if (this.#state.kind !== 'bound' || this.#state.portal !== portalAt(chunk, from)) return null;
+    return this.#state.text;
   }
 
   /** The portal is closed, or another statement's now. */
   unbind(chunk: Buffer, from: number): void {
-    if (this.#portals.size > 0) this.#portals.delete(portalAt(chunk, from));
+    if (this.boundTo(chunk, from) !== null) this.#state = UNBOUND;
   }
 
   #isInTurn(link: ServerLink, chunk: Buffer, at: number): boolean {
