@@ -33,9 +33,12 @@ export interface Pooled {
   readonly statement: Statement;
 }
 
-/** `DEALLOCATE name`, and nothing else. */
+/**
+ * `DEALLOCATE name`, and nothing else. White space is what PostgreSQL takes for it: JavaScript's \s has bytes in common with
+ * names, and a long text of those would cost the square of its length.
+ */
 const DEALLOCATE =
-  /^\s*deallocate\s+(?:prepare\s+)?(?:"(?<quoted>(?:[^"]|"")+)"|(?<plain>[a-z_\x80-\xff][\w$\x80-\xff]*))[\s;]*$/i;
+  /^[ \t\n\r\f\v]*deallocate[ \t\n\r\f\v]+(?:prepare[ \t\n\r\f\v]+)?(?:"(?<quoted>(?:[^"]|"")+)"|(?<plain>[a-z_\x80-\xff][\w$\x80-\xff]*))[ \t\n\r\f\v;]*$/i;
 
 export class ClientStatements {
   readonly #store: StatementStore;

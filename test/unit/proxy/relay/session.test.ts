@@ -329,6 +329,71 @@ describe('parameters the server refuses', () => {
 });
 
 describe('prepared statements', () => {
+  test.for([
+    'DEALLOCATE a',
+    '  deallocate PREPARE\n"a" ;; ',
+  ])('%s is answered without a server, and frees the name', (text) => {
+    const talk = conversation();
+    talk.sends(parse('a', 'SELECT 1'), sync);
+    talk.answers(parsed, ready('I'));
+    talk.atServer();
+    talk.atClient();
+    talk.sends(query(text), parse('a', 'SELECT 2'), sync);
+    expect(talk.atServer()).toEqual(['P(tviews_2: SELECT 2)', 'S']);
+    expect(talk.atClient()).toEqual(['C(DEALLOCATE)', 'Z(I)']);
+  });
+
+  test.for([
+    'DEALLOCATE b',
+    'DEALLOCATE "A"',
+    'DEALLOCATE ALL',
+    'DEALLOCATE a; SELECT 1',
+    'DEALLOCATE a -- why',
+    'DEALLOCATE',
+  ])('%s is for the server to answer', (text) => {
+    const talk = conversation();
+    talk.sends(parse('a', 'SELECT 1'), sync);
+    talk.answers(parsed, ready('I'));
+    talk.atServer();
+    talk.sends(query(text));
+    expect(talk.atServer()).toEqual([`Q(${text})`]);
+  });
+
+  test('a DEALLOCATE of a megabyte costs nobody else any time', () => {
+    for (const filling of ['\xa0', 'a', ' ', '""', '"', ';', '\t;']) {
+      const talk = conversation();
+      const text = Buffer.from(`DEALLOCATE a${filling.repeat(400_000)}!\0`, 'latin1');
+      const startedAt = performance.now();
+      talk.sends(
+        rawMessage('Q', text),
+        rawMessage('Q', Buffer.concat([text.subarray(0, 11), text.subarray(12)])),
+      );
+      expect(performance.now() - startedAt).toBeLessThan(1_000);
+    }
+  });
+
+  test.for([
+    ['has gone', '26000', [bind({ statement: 'a' }), execute(), sync]],
+    ['is another one', '42P05', [parse('b', 'SELECT 2'), sync]],
+  ] as const)('a server whose statement %s is good for its client until the transaction ends, and for nobody after', ([
+    ,
+    code,
+    messages,
+  ]) => {
+    const talk = conversation();
+    talk.sends(parse('a', 'SELECT 1'), sync);
+    talk.answers(parsed, ready('I'));
+    talk.sends(query('BEGIN'));
+    talk.answers(complete('BEGIN'), ready('T'));
+    talk.sends(...messages);
+    talk.answers(failure('tviews_1', code), ready('E'));
+    expect(talk.released).toHaveLength(1);
+    talk.sends(query('ROLLBACK'));
+    talk.answers(complete('ROLLBACK'), ready('I'));
+    expect(talk.released).toHaveLength(2);
+    expect(talk.released[1]?.isReusable).toBe(false);
+  });
+
   test('the batch that fails leaves every name and every statement of the server as it was', () => {
     const talk = conversation({ maxPreparedStatements: 1 });
     talk.sends(parse('a', 'SELECT 1'), sync);
@@ -454,6 +519,43 @@ describe('prepared statements', () => {
     const stranger = conversation();
     stranger.sends(bind({ statement: '' }), execute(), sync);
     expect(stranger.atServer()).toEqual(['C(S )', 'B(: )', 'E()', 'S']);
+  });
+});
+
+describe('a message that has begun to go out', () => {
+  test('keeps its server until its end, though the COPY it belongs to has failed and the proxy shuts down', () => {
+    const talk = conversation();
+    talk.sends(query('COPY t FROM STDIN'));
+    talk.answers(copyIn);
+    const data = rawMessage('d', Buffer.alloc(1_000));
+    talk.sends(data.subarray(0, 9));
+    talk.answers(failure('bad data'), ready('I'));
+    talk.session.closeWhenIdle();
+    expect([talk.released, talk.closed]).toEqual([[], []]);
+    talk.sends(data.subarray(9));
+    expect(talk.closed).toHaveLength(1);
+    expect(talk.released[0]?.isReusable).toBe(true);
+  });
+
+  test('is ended by nobody else: its server is closed with its client', () => {
+    const talk = conversation();
+    talk.sends(query('COPY t FROM STDIN'));
+    talk.answers(copyIn);
+    talk.sends(rawMessage('d', Buffer.alloc(1_000)).subarray(0, 9));
+    talk.answers(failure('bad data'), ready('I'));
+    talk.client.destroy();
+    expect(talk.released[0]?.isReusable).toBe(false);
+  });
+
+  test('and is dropped does not matter: none of it reaches the server, which is reused', () => {
+    const talk = conversation({ mode: 'session' });
+    talk.sends(query('COPY t FROM STDIN'));
+    talk.answers(copyIn, failure('bad data'), ready('I'));
+    talk.atServer();
+    talk.sends(rawMessage('d', Buffer.alloc(1_000)).subarray(0, 9));
+    expect(talk.server.take()).toHaveLength(0);
+    talk.client.destroy();
+    expect(talk.released[0]?.isReusable).toBe(true);
   });
 });
 
