@@ -202,6 +202,18 @@ describe('the tviews are exact and the queue is empty after', () => {
   });
 });
 
+test('lastval() after a write is what it was before tviews', async () => {
+  const writer = await database.client(database.app);
+  await expect(writer.query('UPDATE tb_product SET price = price + 1; SELECT lastval()')).rejects.toMatchObject({
+    code: '55000', // Not yet defined in this session.
+  });
+  await owner.query('CREATE TABLE IF NOT EXISTS tb_order (pk_order serial PRIMARY KEY)');
+  await writer.query('INSERT INTO tb_order DEFAULT VALUES');
+  await writer.query('UPDATE tb_product SET price = price + 1');
+  const { rows } = await writer.query('SELECT lastval()::int AS id, max(pk_order) AS max FROM tb_order');
+  expect(rows[0]!.id).toBe(rows[0]!.max);
+});
+
 test("the writer's settings change nothing in a stored document", async () => {
   await app.query(`SET extra_float_digits = -10; SET TimeZone = 'Asia/Kolkata'; SET bytea_output = 'escape'`);
   await app.query('UPDATE tb_product SET price = price + 0.10');

@@ -1,0 +1,50 @@
+-- Writers of sources end first, and new ones wait: one that had written a source already, and came for the queue below while
+-- we hold it, would wait for us as we wait for its source when capture is generated anew.
+DO $$
+DECLARE
+  source regclass;
+BEGIN
+  FOR source IN
+    SELECT s.relation
+    FROM tviews.source AS s
+    JOIN pg_catalog.pg_class AS c ON c.oid = s.relation
+    WHERE s.kind = 'table'
+    ORDER BY s.relation::oid
+  LOOP
+    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', source);
+  END LOOP;
+END
+$$;
+
+-- No sequence: nextval in the writer's session would be what the writer's lastval() tells.
+--
+-- Nothing depends on when a row was queued, nor on two having different times. It only says where in the index a firing
+-- has to look, so that it need not step over the rows its transaction has deleted before. A row that seems older than it
+-- is, because the clock was set back, is not taken by an earlier row's firing but by its own.
+ALTER TABLE tviews.queue DROP COLUMN id;
+ALTER TABLE tviews.queue ADD COLUMN queued_at timestamptz NOT NULL DEFAULT clock_timestamp();
+CREATE INDEX queue_tx_queued_at_idx ON tviews.queue (tx, queued_at);
+
+-- Fires once per row. The first firing takes every row of the transaction from its own on; the others find their row gone.
+-- A flush can make new rows (a user's trigger on a tv_ table may write a source): they queue new firings, and COMMIT
+-- goes on firing until there are none.
+CREATE OR REPLACE FUNCTION tviews.flush_queue() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  taken jsonb;
+BEGIN
+  -- By the whole index: a scan of (tx) alone would step over every row this transaction has deleted already, at each of n
+  -- firings.
+  IF NOT EXISTS (SELECT FROM tviews.queue AS q WHERE q.tx = NEW.tx AND q.queued_at = NEW.queued_at) THEN
+    RETURN NULL;
+  END IF;
+  WITH gone AS (
+    DELETE FROM tviews.queue AS q WHERE q.tx = NEW.tx AND q.queued_at >= NEW.queued_at RETURNING q.change
+  )
+  SELECT jsonb_agg(gone.change) INTO taken FROM gone;
+  PERFORM tviews.flush(taken, false);
+  RETURN NULL;
+END
+$$;
