@@ -129,7 +129,11 @@ async function create(executor: SqlExecutor, registry: Registry, creation: Creat
     hooks.step?.('capture', table);
     const extended = await register(executor, registry, statement, plan);
     const tview = extended.tviews.at(-1)!;
+    // With a ticket that no snapshot older than this transaction's commit sees: the fill has read what such a one does not.
     await executor.query(`CREATE SEQUENCE tviews.${ticketName(tview.id)}`);
+    await executor.query(
+      `SELECT pg_catalog.setval('tviews.${ticketName(tview.id)}', pg_catalog.pg_current_xact_id()::text::bigint)`,
+    );
     for (const [i, sourceId] of tview.sourceIds.entries()) {
       await generateCapture(executor, extended, sourceId);
       const below = extended.tviews.find(({ oid }) => oid === plan.sources[i]!.oid);

@@ -38,7 +38,9 @@ export function flushFunction(tviews: readonly FlushedTview[], options: FlushOpt
   const ordered = tviews.toSorted((a, b) => a.id - b.id);
   const body = `DECLARE
   merged jsonb;
+  relevant jsonb;
   single jsonb;
+  flushing text;
   done boolean;
 ${ordered.map(({ id }) => `  reached_${id} boolean;`).join('\n')}
   result record;
@@ -48,6 +50,12 @@ ${ordered.map(({ id }) => `  reached_${id} boolean;`).join('\n')}
   started timestamptz;
 BEGIN
   -- Here and below, done := f(…): an assignment is evaluated by itself, where PERFORM would run a query.
+  --
+  -- After the last flush nobody listens to notices any more: what a deferred trigger of the user writes during COMMIT must
+  -- find the queue. Nor does anybody wait for one from the last flush itself: what a trigger on a tv_ table writes, too.
+  IF release THEN
+    done := tviews.release() IS NOT NULL;
+  END IF;
   ${hang(normalise, 2)}
 
   -- Who may have to be refreshed: told of a change itself, or reading a tview that may be.
@@ -56,16 +64,12 @@ ${ordered.map((tview) => `  ${lock(tview, options)}`).join('\n')}
 
   IF merged <> '{}' THEN
     own_xid := pg_current_xact_id()::text::bigint;
-    -- Opens the guards of the tv_ tables. Not in a SET clause: only a superuser may put a setting of ours into one.
+    -- Opens the guards of the tv_ tables. Not in a SET clause: only a superuser may put a setting of ours into one. A flush
+    -- inside of a flush, by a trigger on a tv_ table that writes a source under SET CONSTRAINTS IMMEDIATE, leaves them open.
+    flushing := COALESCE(current_setting('tviews.flushing', true), 'off');
     done := set_config('tviews.flushing', 'on', true) IS NOT NULL;
 ${ordered.map((tview) => `    ${hang(section(tview, ordered), 4)}`).join('\n')}
-    done := set_config('tviews.flushing', 'off', true) IS NOT NULL;
-  END IF;
-
-  -- After the last flush nobody listens to notices any more: what a deferred trigger of the user writes during COMMIT
-  -- must find the queue.
-  IF release THEN
-    done := tviews.release() IS NOT NULL;
+    done := set_config('tviews.flushing', flushing, true) IS NOT NULL;
   END IF;
   RETURN report;
 END`;
@@ -86,15 +90,12 @@ function told(tview: FlushedTview, tviews: readonly FlushedTview[]): string {
   for (const source of tview.sourceIds) {
     if (readersOf(source, tviews) === 1) named.push(String(source));
     else {
-      const [images, relevant] = [quoteLiteral(String(source)), quoteLiteral(relevanceOf(source))];
-      conditions.push(`(merged ? ${images} AND (merged->${relevant} @> '${tview.id}') IS NOT FALSE)`);
+      const name = quoteLiteral(String(source));
+      conditions.push(`(merged ? ${name} AND (relevant->${name} @> '${tview.id}') IS NOT FALSE)`);
     }
   }
   return [`merged ?| ${keyArray(named)}`, ...conditions].join(' OR ');
 }
-
-/** The name in `merged` of the ids of the tviews that changes of a source matter to; absent where they matter to all. */
-const relevanceOf = (source: number | string): string => `${source}:t`;
 
 function reachedBy(tview: FlushedTview, tviews: readonly FlushedTview[]): string {
   const below = tviews.filter(
@@ -103,9 +104,24 @@ function reachedBy(tview: FlushedTview, tviews: readonly FlushedTview[]): string
   return [told(tview, tviews), ...below.map(({ id }) => `reached_${id}`)].join(' OR ');
 }
 
+/** Whether `change` has one of the forms a change has (docs/database.md). */
+const wellFormed = `(
+    change = '{"queued": true}'
+    OR (
+      jsonb_typeof(change->'s') = 'number' AND COALESCE(jsonb_typeof(change->'t'), 'array') = 'array'
+      AND (jsonb_typeof(change->'r') = 'array' OR change->'all' = 'true')
+    )
+    OR (jsonb_typeof(change->'tview') = 'number' AND change->'all' = 'true')
+  )`;
+
 /**
- * What is owed becomes one object by source. Mostly each source has one change, which is put in as it is, without a query;
- * where one has several, or says that everything changed, all are merged by a query.
+ * What is owed becomes one object by source, beside one that says, of the sources whose changes matter to some of their
+ * readers only, to which. Mostly each source has one change, which is put in as it is, without a query; where one has
+ * several, or says that everything changed, all are merged by a query.
+ *
+ * Anyone may call flush, and add what he likes to what is in the queue; it must take nothing away from that. So what two
+ * changes say of one source is always united, names are made of numbers only, and what is no change is refused: a
+ * forged notice may be one that swallows its neighbours once all are joined into an array.
  */
 const normalise = `-- What is owed, as one object by source. A transaction that can write nothing has queued nothing.
 IF changes @> '[{"queued": true}]' AND current_setting('transaction_read_only') = 'off' THEN
@@ -115,15 +131,16 @@ IF changes @> '[{"queued": true}]' AND current_setting('transaction_read_only') 
   SELECT changes || COALESCE(jsonb_agg(gone.change), '[]') INTO changes FROM gone;
 END IF;
 merged := '{}';
+relevant := '{}';
 IF jsonb_array_length(changes) <= ${changesWithoutQuery} THEN
   FOR i IN 0 .. jsonb_array_length(changes) - 1 LOOP
     single := changes->i;
-    IF single ? 'r' AND NOT merged ? (single->>'s') THEN
+    IF jsonb_typeof(single->'s') = 'number' AND jsonb_typeof(single->'r') = 'array' AND NOT merged ? (single->>'s') THEN
       merged := merged || jsonb_build_object(single->>'s', single->'r');
       IF single ? 't' THEN
-        merged := merged || jsonb_build_object((single->>'s') || ':t', single->'t');
+        relevant := relevant || jsonb_build_object(single->>'s', single->'t');
       END IF;
-    ELSIF NOT single ? 'queued' THEN
+    ELSIF single <> '{"queued": true}' THEN
       merged := NULL;
       EXIT;
     END IF;
@@ -132,6 +149,16 @@ ELSE
   merged := NULL;
 END IF;
 IF merged IS NULL THEN
+  SELECT change INTO single
+  FROM jsonb_array_elements(changes) AS change
+  WHERE ${wellFormed} IS NOT TRUE
+  LIMIT 1;
+  IF FOUND THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'invalid change in the argument of tviews.flush',
+      DETAIL = format('It is %s.', left(single::text, 200)),
+      HINT = 'A change is {"s": source, "r": [image, …]}, {"s": source, "all": true}, {"tview": tview, "all": true} or {"queued": true}.';
+  END IF;
   SELECT COALESCE(jsonb_object_agg(c.source, c.images), '{}') INTO merged
   FROM (
     SELECT
@@ -144,9 +171,11 @@ IF merged IS NULL THEN
     LEFT JOIN LATERAL jsonb_array_elements(change->'r') AS image ON true
     WHERE change ?| array['s', 'tview']
     GROUP BY 1
-    UNION ALL
-    -- A source's changes matter to the tviews any of them names; one that names none matters to all.
-    SELECT change->>'s' || ':t', jsonb_agg(DISTINCT named.tview)
+  ) AS c;
+  -- A source's changes matter to the tviews any of them names; one that names none matters to all.
+  SELECT COALESCE(jsonb_object_agg(c.source, c.readers), '{}') INTO relevant
+  FROM (
+    SELECT change->>'s' AS source, jsonb_agg(DISTINCT named.tview) AS readers
     FROM jsonb_array_elements(changes) AS change
     LEFT JOIN LATERAL jsonb_array_elements(change->'t') AS named (tview) ON true
     WHERE change ? 's'
@@ -164,24 +193,33 @@ function lock(tview: FlushedTview, { lockSpace }: FlushOptions): string {
 
 /**
  * The ticket is read and left by everybody who holds the lock, and checked by those who cannot look again: under
- * REPEATABLE READ a snapshot from before the last flush's commit computes without what that flush knew.
+ * REPEATABLE READ a snapshot from before the last flush's commit computes without what that flush knew. One from another
+ * cluster, which came with a dump, says nothing of this one (000003.sql, is_foreign_ticket).
  */
 function section(tview: FlushedTview, tviews: readonly FlushedTview[]): string {
   const name = people(tview.table);
   const ticket = `tviews.${ticketName(tview.id)}`;
   const refresh = `tviews.${quoteIdentifier(refreshFunctionName(tview.table.name, tview.id))}`;
+  const own = quoteLiteral(String(tview.ownSourceId));
+  // What an argument may have said of this source was not said of these images.
+  const forgetRelevance =
+    tview.ownSourceId !== null && readersOf(tview.ownSourceId, tviews) > 1
+      ? `\n      relevant := relevant - ${own};`
+      : '';
   const passOn =
     tview.ownSourceId === null
       ? ''
       : `
     IF result.images IS NOT NULL THEN
-      merged := merged || jsonb_build_object(${quoteLiteral(String(tview.ownSourceId))}, result.images);
+      merged := merged || jsonb_build_object(${own}, result.images);${forgetRelevance}
     END IF;`;
   return `-- ${name.replaceAll(/\s+/g, ' ')}
 IF reached_${tview.id} THEN
   IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
     SELECT t.last_value INTO ticket FROM ${ticket} AS t;
-    IF ticket <> own_xid AND NOT pg_visible_in_snapshot(ticket::text::xid8, pg_current_snapshot()) THEN
+    IF ticket <> own_xid AND NOT pg_visible_in_snapshot(ticket::text::xid8, pg_current_snapshot())
+      AND NOT tviews.is_foreign_ticket(ticket)
+    THEN
       RAISE serialization_failure USING
         MESSAGE = ${quoteLiteral(`could not serialize access due to concurrent refresh of tview ${name}`)},
         HINT = 'The transaction might succeed if retried.';

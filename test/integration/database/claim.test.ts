@@ -1,10 +1,11 @@
 /** The claim: changes of a claimed transaction go to whoever reads the connection; nobody else can claim, and nothing is lost. */
 import type pg from 'pg';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type ProxyRegistry, readRegistry } from '../../../src/database/list.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
-import { type Notice, nothing, noticesOf, owed, product, shop } from './support.ts';
+import { divergence, inStep } from '../../kit/oracle.ts';
+import { apply, type Notice, nothing, noticesOf, owed, product, shop } from './support.ts';
 
 let database: FreshDatabase;
 let owner: pg.Client;
@@ -115,6 +116,77 @@ test('what a deferred trigger of the user writes during COMMIT is flushed after 
   expect(await product(owner, 104)).toMatchObject({ ratings: [3] });
   expect(await owed(database)).toEqual(nothing);
   await owner.query('DROP TRIGGER review_automatically ON tb_product');
+});
+
+test('what a trigger on a tview writes during the last flush is flushed at COMMIT', async () => {
+  await owner.query(`
+    CREATE FUNCTION note_refresh() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+      UPDATE shop.tb_category SET name = 'refreshed' WHERE pk_category = 4;
+      RETURN NULL;
+    END $$;
+    CREATE TRIGGER note_refresh AFTER UPDATE ON tv_product FOR EACH ROW
+    WHEN (NEW.pk_product = 1) EXECUTE FUNCTION note_refresh()`);
+  try {
+    await app.query('BEGIN');
+    await claim();
+    await app.query(`UPDATE tb_product SET name = 'noted' WHERE pk_product = 1`);
+    await flush(heard());
+    expect(heard()).toBe('[]');
+    await app.query('COMMIT');
+    expect(await owed(database)).toEqual(nothing);
+  } finally {
+    await owner.query('DROP TRIGGER note_refresh ON tv_product; DROP FUNCTION note_refresh()');
+  }
+});
+
+describe('nothing given to flush can hide a change that is in the queue:', () => {
+  const write = async () => {
+    await app.query('BEGIN');
+    await app.query(`UPDATE tb_product SET name = name || '!', price = price + 1 WHERE pk_product = 1`);
+  };
+  const source = (table: string) => registry.sources.find(({ name }) => name === table)!.id;
+
+  test('a change of the same source that matters to nobody', async () => {
+    await write();
+    await flush(JSON.stringify([{ s: source('tb_product'), r: [], t: [] }, { queued: true }]), false);
+    await app.query('COMMIT');
+    expect(await owed(database)).toEqual(nothing);
+  });
+
+  test('a change of the tview that passes it on', async () => {
+    // A second reader of tv_product: only where there are two does a change say to which it matters.
+    await apply(owner, 'tv_name', `SELECT p.pk_product, p.data->>'name' AS name FROM tv_product p`);
+    const { rows } = await owner.query<{ id: number }>(
+      `SELECT id FROM tviews.source WHERE relation = 'shop.tv_product'::regclass`,
+    );
+    await write();
+    await flush(JSON.stringify([{ s: rows[0]!.id, r: [], t: [] }, { queued: true }]), false);
+    await app.query('COMMIT');
+    expect(await owed(database)).toEqual(nothing);
+    expect(await divergence(owner, 'shop.tv_name')).toEqual(inStep);
+  });
+
+  const forged: Record<string, (id: number) => unknown> = {
+    'a source that is a text': (id) => ({ s: `${id}:t`, r: [999] }),
+    'a tview that is a text': () => ({ tview: '1', all: true }),
+    'images that are no array': (id) => ({ s: id, r: { pk_product: 1 } }),
+    'readers that are no array': (id) => ({ s: id, r: [], t: 5 }),
+    'a source and nothing else': (id) => ({ s: id }),
+    'a change inside of something else': (id) => ({ zz: [1, { s: id, all: true }, 2] }),
+    'a number': () => 5,
+    'a null': () => null,
+  };
+  for (const [what, make] of Object.entries(forged)) {
+    test(`${what} is refused`, async () => {
+      await write();
+      const changes = JSON.stringify([make(source('tb_product')), { queued: true }]);
+      await expect(flush(changes, false)).rejects.toMatchObject({
+        code: '22023',
+        message: 'invalid change in the argument of tviews.flush',
+      });
+    });
+  }
 });
 
 test('a savepoint rolled back to before the claim sends later changes to the queue', async () => {

@@ -1,7 +1,11 @@
 /** Two writers at once: exact by waiting under READ COMMITTED, exact by 40001 above it. */
 import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { dropTview } from '../../../src/database/drop.ts';
+import { inTransaction } from '../../../src/database/migrate.ts';
+import { executorOf } from '../../../src/database/node-postgres.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
+import { divergence, inStep } from '../../kit/oracle.ts';
 import { apply, nothing, owed, product, shop, tables } from './support.ts';
 
 let database: FreshDatabase;
@@ -117,6 +121,41 @@ describe.each(['REPEATABLE READ', 'SERIALIZABLE'])('under %s', (level) => {
     await untilWaiting(one);
     await two.query('COMMIT');
     expect(await committed).toBe('40001');
+    expect(await owed(database)).toEqual(nothing);
+  });
+
+  test('a writer whose snapshot is older than the tview is told to try again', async () => {
+    await owner.query(`
+      CREATE TABLE tb_parent (id int PRIMARY KEY);
+      CREATE TABLE tb_child (id int PRIMARY KEY, fk_parent int NOT NULL, x int);
+      CREATE INDEX ON tb_child (fk_parent);
+      INSERT INTO tb_parent VALUES (1), (2);
+      INSERT INTO tb_child VALUES (1, 1, 1)`);
+    await one.query(`BEGIN ISOLATION LEVEL ${level}`);
+    await one.query('SELECT FROM tb_product');
+    await two.query('DELETE FROM tb_parent WHERE id = 1');
+    await apply(owner, 'tv_child', 'SELECT c.id, c.x FROM tb_child c JOIN tb_parent p ON p.id = c.fk_parent');
+    try {
+      await one.query('UPDATE tb_child SET x = 2');
+      await expect(one.query('COMMIT')).rejects.toMatchObject({ code: '40001' });
+      await one.query(`BEGIN ISOLATION LEVEL ${level}; UPDATE tb_child SET x = 2; COMMIT`);
+      expect(await divergence(owner, 'shop.tv_child')).toEqual(inStep);
+    } finally {
+      await inTransaction(executorOf(owner), () =>
+        dropTview(executorOf(owner), { kind: 'drop', schema: null, name: 'tv_child', ifExists: false }),
+      );
+      await owner.query('DROP TABLE tb_child, tb_parent');
+    }
+  });
+
+  test('tickets that came with a dump of an older cluster stop nobody', async () => {
+    // What pg_dump writes.
+    await owner.query(
+      `SELECT setval('tviews.ticket_1', 123456789012, true), setval('tviews.ticket_2', 123456789012, true)`,
+    );
+    await one.query(`BEGIN ISOLATION LEVEL ${level}`);
+    await one.query(`UPDATE tb_product SET name = 'restored' WHERE pk_product = 8`);
+    await one.query('COMMIT');
     expect(await owed(database)).toEqual(nothing);
   });
 });

@@ -204,7 +204,9 @@ describe('the tviews are exact and the queue is empty after', () => {
 
 test('lastval() after a write is what it was before tviews', async () => {
   const writer = await database.client(database.app);
-  await expect(writer.query('UPDATE tb_product SET price = price + 1; SELECT lastval()')).rejects.toMatchObject({
+  await expect(
+    writer.query('UPDATE tb_product SET price = price + 1; SELECT lastval()'),
+  ).rejects.toMatchObject({
     code: '55000', // Not yet defined in this session.
   });
   await owner.query('CREATE TABLE IF NOT EXISTS tb_order (pk_order serial PRIMARY KEY)');

@@ -70,7 +70,7 @@ test('a temporary table of the writer shadows no table of a definition', async (
 
 test('forged changes only make flush look at more keys', async () => {
   await app.query(
-    `SELECT tviews.flush('[{"s": 1, "r": [{"pk_product": 3}, {"pk_product": null}]}, {"s": 99, "r": [{}]}, {"s": 2, "all": true}, {}]', true)`,
+    `SELECT tviews.flush('[{"s": 1, "r": [{"pk_product": 3}, {"pk_product": null}]}, {"s": 99, "r": [{}]}, {"s": 2, "all": true}]', true)`,
   );
   expect(await owed(database)).toEqual(nothing);
 });

@@ -48,3 +48,26 @@ BEGIN
   RETURN NULL;
 END
 $$;
+
+-- Was a ticket left by another cluster? A dump carries the tickets along, and a young cluster's transactions would be told
+-- for years that a flush they cannot see came before them.
+--
+-- A ticket is a full xid (64 bits, no wraparound), and one left by this cluster was assigned by it before it was read here. So
+-- the next xid as it is now, which pg_xact_status compares with, is greater: greater tickets are another cluster's, and
+-- since the restore, which is not run beside writers of the same tables, nobody has flushed here: he would have left his
+-- own, which is never rolled back. A foreign ticket that is smaller was overtaken: visible, or invisible until the
+-- transaction here that happens to have its number is over, which is a 40001 that goes away when it is retried.
+-- Not the snapshot's xmax: xids from there on are those of all who came after the snapshot, whom the ticket is for.
+CREATE FUNCTION tviews.is_foreign_ticket(ticket bigint) RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM pg_xact_status(ticket::text::xid8);
+  RETURN false;
+EXCEPTION
+  -- "transaction ID … is in the future"
+  WHEN invalid_parameter_value THEN
+    RETURN true;
+END
+$$;

@@ -12,7 +12,9 @@ SET jit = 'off'
 AS $$
 DECLARE
   merged jsonb;
+  relevant jsonb;
   single jsonb;
+  flushing text;
   done boolean;
   reached_3 boolean;
   reached_4 boolean;
@@ -23,6 +25,12 @@ DECLARE
   started timestamptz;
 BEGIN
   -- Here and below, done := f(…): an assignment is evaluated by itself, where PERFORM would run a query.
+  --
+  -- After the last flush nobody listens to notices any more: what a deferred trigger of the user writes during COMMIT must
+  -- find the queue. Nor does anybody wait for one from the last flush itself: what a trigger on a tv_ table writes, too.
+  IF release THEN
+    done := tviews.release() IS NOT NULL;
+  END IF;
   -- What is owed, as one object by source. A transaction that can write nothing has queued nothing.
   IF changes @> '[{"queued": true}]' AND current_setting('transaction_read_only') = 'off' THEN
     WITH gone AS (
@@ -31,15 +39,16 @@ BEGIN
     SELECT changes || COALESCE(jsonb_agg(gone.change), '[]') INTO changes FROM gone;
   END IF;
   merged := '{}';
+  relevant := '{}';
   IF jsonb_array_length(changes) <= 16 THEN
     FOR i IN 0 .. jsonb_array_length(changes) - 1 LOOP
       single := changes->i;
-      IF single ? 'r' AND NOT merged ? (single->>'s') THEN
+      IF jsonb_typeof(single->'s') = 'number' AND jsonb_typeof(single->'r') = 'array' AND NOT merged ? (single->>'s') THEN
         merged := merged || jsonb_build_object(single->>'s', single->'r');
         IF single ? 't' THEN
-          merged := merged || jsonb_build_object((single->>'s') || ':t', single->'t');
+          relevant := relevant || jsonb_build_object(single->>'s', single->'t');
         END IF;
-      ELSIF NOT single ? 'queued' THEN
+      ELSIF single <> '{"queued": true}' THEN
         merged := NULL;
         EXIT;
       END IF;
@@ -48,6 +57,23 @@ BEGIN
     merged := NULL;
   END IF;
   IF merged IS NULL THEN
+    SELECT change INTO single
+    FROM jsonb_array_elements(changes) AS change
+    WHERE (
+      change = '{"queued": true}'
+      OR (
+        jsonb_typeof(change->'s') = 'number' AND COALESCE(jsonb_typeof(change->'t'), 'array') = 'array'
+        AND (jsonb_typeof(change->'r') = 'array' OR change->'all' = 'true')
+      )
+      OR (jsonb_typeof(change->'tview') = 'number' AND change->'all' = 'true')
+    ) IS NOT TRUE
+    LIMIT 1;
+    IF FOUND THEN
+      RAISE invalid_parameter_value USING
+        MESSAGE = 'invalid change in the argument of tviews.flush',
+        DETAIL = format('It is %s.', left(single::text, 200)),
+        HINT = 'A change is {"s": source, "r": [image, …]}, {"s": source, "all": true}, {"tview": tview, "all": true} or {"queued": true}.';
+    END IF;
     SELECT COALESCE(jsonb_object_agg(c.source, c.images), '{}') INTO merged
     FROM (
       SELECT
@@ -60,9 +86,11 @@ BEGIN
       LEFT JOIN LATERAL jsonb_array_elements(change->'r') AS image ON true
       WHERE change ?| array['s', 'tview']
       GROUP BY 1
-      UNION ALL
-      -- A source's changes matter to the tviews any of them names; one that names none matters to all.
-      SELECT change->>'s' || ':t', jsonb_agg(DISTINCT named.tview)
+    ) AS c;
+    -- A source's changes matter to the tviews any of them names; one that names none matters to all.
+    SELECT COALESCE(jsonb_object_agg(c.source, c.readers), '{}') INTO relevant
+    FROM (
+      SELECT change->>'s' AS source, jsonb_agg(DISTINCT named.tview) AS readers
       FROM jsonb_array_elements(changes) AS change
       LEFT JOIN LATERAL jsonb_array_elements(change->'t') AS named (tview) ON true
       WHERE change ? 's'
@@ -79,13 +107,17 @@ BEGIN
 
   IF merged <> '{}' THEN
     own_xid := pg_current_xact_id()::text::bigint;
-    -- Opens the guards of the tv_ tables. Not in a SET clause: only a superuser may put a setting of ours into one.
+    -- Opens the guards of the tv_ tables. Not in a SET clause: only a superuser may put a setting of ours into one. A flush
+    -- inside of a flush, by a trigger on a tv_ table that writes a source under SET CONSTRAINTS IMMEDIATE, leaves them open.
+    flushing := COALESCE(current_setting('tviews.flushing', true), 'off');
     done := set_config('tviews.flushing', 'on', true) IS NOT NULL;
     -- "shop.tv_order line"
     IF reached_3 THEN
       IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
         SELECT t.last_value INTO ticket FROM tviews.ticket_3 AS t;
-        IF ticket <> own_xid AND NOT pg_visible_in_snapshot(ticket::text::xid8, pg_current_snapshot()) THEN
+        IF ticket <> own_xid AND NOT pg_visible_in_snapshot(ticket::text::xid8, pg_current_snapshot())
+          AND NOT tviews.is_foreign_ticket(ticket)
+        THEN
           RAISE serialization_failure USING
             MESSAGE = 'could not serialize access due to concurrent refresh of tview "shop.tv_order line"',
             HINT = 'The transaction might succeed if retried.';
@@ -109,7 +141,9 @@ BEGIN
     IF reached_4 THEN
       IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
         SELECT t.last_value INTO ticket FROM tviews.ticket_4 AS t;
-        IF ticket <> own_xid AND NOT pg_visible_in_snapshot(ticket::text::xid8, pg_current_snapshot()) THEN
+        IF ticket <> own_xid AND NOT pg_visible_in_snapshot(ticket::text::xid8, pg_current_snapshot())
+          AND NOT tviews.is_foreign_ticket(ticket)
+        THEN
           RAISE serialization_failure USING
             MESSAGE = 'could not serialize access due to concurrent refresh of tview "shop.tv_order"',
             HINT = 'The transaction might succeed if retried.';
@@ -126,13 +160,7 @@ BEGIN
         );
       END IF;
     END IF;
-    done := set_config('tviews.flushing', 'off', true) IS NOT NULL;
-  END IF;
-
-  -- After the last flush nobody listens to notices any more: what a deferred trigger of the user writes during COMMIT
-  -- must find the queue.
-  IF release THEN
-    done := tviews.release() IS NOT NULL;
+    done := set_config('tviews.flushing', flushing, true) IS NOT NULL;
   END IF;
   RETURN report;
 END
