@@ -15,9 +15,12 @@ import { inTransaction } from './migrate.ts';
 import {
   applyLock,
   findTview,
+  isBroken,
   loadRegistry,
+  movedOf,
   type RegisteredTview,
   type Registry,
+  requireInPlace,
   tablesBelow,
 } from './registry.ts';
 import { requireTransaction, sqlStateOf, withSettings } from './session.ts';
@@ -67,6 +70,10 @@ export async function applyTview(
   const table = await tableName(executor, statement);
   const view = { schema: table.schema, name: `v_${table.name.slice('tv_'.length)}` };
   const existing = await findTview(executor, registry, table);
+  for (const tview of registry.tviews) {
+    // Its writers fail until it is gone. A tview that was moved, not broken, is in nobody's way until it is generated.
+    if (tview !== existing && isBroken(registry, tview)) requireInPlace(registry, tview);
+  }
   if (existing === undefined) {
     await requireFree(executor, statement, table, view);
     return await create(executor, registry, { statement, table, view, hooks, action: 'created', grants: [] });
@@ -74,7 +81,10 @@ export async function applyTview(
 
   const same = { table, advice: existing.plan.advice, rows: 0 };
   if (statement.ifExists === 'skip') return { ...same, action: 'skipped' };
-  if (await isUnchanged(executor, registry, existing, statement, hooks))
+  if (statement.ifExists === 'error') requireInPlace(registry, existing);
+  // Of the same definition another plan is made where names have changed.
+  const inPlace = movedOf(registry, existing).length === 0;
+  if (inPlace && (await isUnchanged(executor, registry, existing, statement, hooks)))
     return { ...same, action: 'unchanged' };
   if (statement.ifExists === 'error') {
     throw new TviewsError(
@@ -122,8 +132,8 @@ async function create(executor: SqlExecutor, registry: Registry, creation: Creat
     // a change nobody has recorded. This lock waits until all of those are over, and keeps new ones out until we commit.
     // Tables behind tviews that we read count too: their writers may be about to flush with a flush that knows nothing of
     // us. The triggers below take the same lock; taken here, all at once and in one order, nothing is half done.
-    for (const source of tablesBelow(registry, plan)) {
-      await executor.query(`LOCK TABLE ${quoteQualified(source)} IN SHARE ROW EXCLUSIVE MODE`);
+    for (const source of tablesBelow(registry, plan.sources)) {
+      await executor.query(`LOCK TABLE ${quoteQualified(source.table)} IN SHARE ROW EXCLUSIVE MODE`);
     }
 
     hooks.step?.('capture', table);
@@ -280,20 +290,21 @@ async function register(
   );
   const sources = [...registry.sources];
   const sourceIds: number[] = [];
-  for (const { oid, kind } of plan.sources) {
+  for (const { oid, kind, table } of plan.sources) {
     let source = sources.find((known) => known.oid === oid);
     if (source === undefined) {
       const [added] = await executor.query<{ id: number }>(
         'INSERT INTO tviews.source (relation, kind) VALUES ($1::oid, $2) RETURNING id',
         [oid, kind],
       );
-      source = { id: added!.id, oid, kind };
+      source = { id: added!.id, oid, kind, table };
       sources.push(source);
     }
     sourceIds.push(source.id);
   }
   await executor.query(
-    'INSERT INTO tviews.tview_source (tview, source) SELECT $1, s.id FROM pg_catalog.unnest($2::integer[]) AS s (id)',
+    `INSERT INTO tviews.tview_source (tview, source, place)
+     SELECT $1, s.id, s.place FROM pg_catalog.unnest($2::integer[]) WITH ORDINALITY AS s (id, place)`,
     [row!.id, sourceIds],
   );
   const tview: RegisteredTview = {
@@ -304,6 +315,8 @@ async function register(
     requestedKey: statement.key,
     keyOperators,
     plan,
+    table: plan.table,
+    view: plan.view,
     sourceIds,
   };
   return { ...registry, tviews: [...registry.tviews, tview], sources };

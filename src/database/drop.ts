@@ -11,9 +11,11 @@ import {
   applyLock,
   findTview,
   loadRegistry,
+  movedOf,
   type RegisteredTview,
   type Registry,
   readersOf,
+  sourcesOf,
   tablesBelow,
 } from './registry.ts';
 import { requireTransaction, withSettings } from './session.ts';
@@ -72,28 +74,25 @@ export async function dropRegistered(
   return await withSettings(executor, { search_path: '' }, async () => {
     // Whoever has written a source and not flushed yet still calls the refresh function we drop: wait for them. The
     // stronger lock at once where triggers will go: two readers that both want to go on to a stronger lock never get it.
-    for (const table of tablesBelow(registry, tview.plan)) {
-      const goes = orphaned.some(({ oid }) =>
-        tview.plan.sources.some(
-          (source) =>
-            source.oid === oid && source.table.schema === table.schema && source.table.name === table.name,
-        ),
-      );
+    for (const { oid, table } of tablesBelow(registry, sourcesOf(registry, tview))) {
+      const goes = orphaned.some((source) => source.oid === oid);
       await executor.query(
         `LOCK TABLE ${quoteQualified(table)} IN ${goes ? 'ACCESS EXCLUSIVE' : 'SHARE ROW EXCLUSIVE'} MODE`,
       );
     }
     await executor.query('DELETE FROM tviews.tview WHERE id = $1', [tview.id]);
-    await executor.query(
-      `DROP TABLE IF EXISTS ${quoteQualified(tview.plan.table)} ${behaviour};
-       DROP VIEW IF EXISTS ${quoteQualified(tview.plan.view)} ${behaviour}`,
-    );
+    // By the names of now. Somebody may have dropped one of them, or a table of the definition with CASCADE.
+    if (tview.table !== null) await executor.query(`DROP TABLE ${quoteQualified(tview.table)} ${behaviour}`);
+    if (tview.view !== null) await executor.query(`DROP VIEW ${quoteQualified(tview.view)} ${behaviour}`);
     for (const sourceId of tview.sourceIds) {
       const source = registry.sources.find(({ id }) => id === sourceId);
       // With the sources of before and the readers of after: a source that nobody reads loses its triggers.
       await generateCapture(executor, { ...remaining, sources: registry.sources }, sourceId);
       const below = remaining.tviews.find(({ oid }) => oid === source?.oid);
-      if (below !== undefined) await generateRefresh(executor, remaining, below);
+      // One that has moved cannot be made anew, and tells of changes that nobody listens to, which does no harm.
+      if (below !== undefined && movedOf(remaining, below).length === 0) {
+        await generateRefresh(executor, remaining, below);
+      }
     }
     await executor.query('DELETE FROM tviews.source WHERE id = ANY ($1)', [orphaned.map(({ id }) => id)]);
     await generateFlush(executor, remaining);

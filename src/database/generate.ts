@@ -17,9 +17,11 @@ import { refreshFunction } from './refresh-function.ts';
 import {
   capturedSource,
   flushedTviews,
+  isBroken,
   type RegisteredTview,
   type Registry,
   refreshedTview,
+  requireInPlace,
 } from './registry.ts';
 
 /** Channel on which a change of the registry is told. */
@@ -71,6 +73,7 @@ export async function generateRefresh(
   registry: Registry,
   tview: RegisteredTview,
 ): Promise<void> {
+  requireInPlace(registry, tview);
   const refreshed = refreshedTview(registry, tview);
   await run(executor, [refreshFunction(refreshed, registry.settings), compareFunction(refreshed)]);
 }
@@ -88,7 +91,10 @@ export async function generateFlush(executor: SqlExecutor, registry: Registry): 
 
 export async function generateEverything(executor: SqlExecutor, registry: Registry): Promise<void> {
   for (const { id } of registry.sources) await generateCapture(executor, registry, id);
-  for (const tview of registry.tviews) await generateRefresh(executor, registry, tview);
+  for (const tview of registry.tviews) {
+    // What is broken can only be dropped or replaced, and for that it need not be generated.
+    if (!isBroken(registry, tview)) await generateRefresh(executor, registry, tview);
+  }
   await generateFlush(executor, registry);
 }
 

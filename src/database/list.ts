@@ -2,7 +2,7 @@
 import type { Advice } from '../definition/plan.ts';
 import type { SqlExecutor } from './executor.ts';
 import { readMigrations, sqlFile } from './files.ts';
-import { requireInstalled } from './registry.ts';
+import { loadRegistry, type Moved, movedOf, requireInstalled } from './registry.ts';
 
 const listSql = sqlFile('list.sql');
 const blindSql = sqlFile('blind-sources.sql');
@@ -80,6 +80,8 @@ export interface Status {
     readonly name: string;
     readonly events: readonly string[];
   }[];
+  /** What tviews read by a name it has no more: renamed, replaced by another table of its name, or dropped. */
+  readonly moved: readonly Moved[];
 }
 
 export async function status(executor: SqlExecutor): Promise<Status> {
@@ -95,6 +97,7 @@ export async function status(executor: SqlExecutor): Promise<Status> {
       sources: 0,
       queued: 0,
       blindTables: [],
+      moved: [],
     };
   }
   const [row] = await executor.query<{ done: number[]; tviews: string; sources: string; queued: string }>(
@@ -104,13 +107,16 @@ export async function status(executor: SqlExecutor): Promise<Status> {
        (SELECT pg_catalog.count(*) FROM tviews.source) AS sources,
        (SELECT pg_catalog.count(*) FROM tviews.queue) AS queued`,
   );
+  const pendingMigrations = migrations.filter((number) => !row!.done.includes(number));
+  const registry = pendingMigrations.length === 0 ? await loadRegistry(executor) : null;
   return {
     installed: true,
-    pendingMigrations: migrations.filter((number) => !row!.done.includes(number)),
+    pendingMigrations,
     tviews: Number(row!.tviews),
     sources: Number(row!.sources),
     queued: Number(row!.queued),
     blindTables: await executor.query<Status['blindTables'][number]>(blindSql()),
+    moved: registry?.tviews.flatMap((tview) => movedOf(registry, tview)) ?? [],
   };
 }
 

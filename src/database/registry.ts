@@ -3,7 +3,7 @@ import type { Column, QualifiedName, RefreshPlan, Source } from '../definition/p
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import type { CapturedSource } from './capture.ts';
 import type { SqlExecutor } from './executor.ts';
-import { sqlFile } from './files.ts';
+import { readMigrations, sqlFile } from './files.ts';
 import type { FlushedTview } from './flush-function.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
 import type { RefreshedTview } from './refresh-function.ts';
@@ -16,7 +16,11 @@ export interface RegisteredTview {
   readonly name: string;
   readonly requestedKey: readonly string[] | null;
   readonly keyOperators: readonly string[];
+  /** Names in it are those of when it was compiled, and its oids too: they are others in a database that was restored. */
   readonly plan: RefreshPlan;
+  /** What tv_x and v_x are called now; null where there is none any more. */
+  readonly table: QualifiedName | null;
+  readonly view: QualifiedName | null;
   /** In the order of `plan.sources`. */
   readonly sourceIds: readonly number[];
 }
@@ -25,6 +29,8 @@ export interface RegisteredSource {
   readonly id: number;
   readonly oid: number;
   readonly kind: Source['kind'];
+  /** What it is called now; null where there is none any more. */
+  readonly table: QualifiedName | null;
 }
 
 export interface Settings {
@@ -47,12 +53,14 @@ const registrySql = sqlFile('registry.sql');
 
 export async function loadRegistry(executor: SqlExecutor): Promise<Registry> {
   await requireInstalled(executor);
+  await requireCurrent(executor);
   const [row] = await executor.query<{
     settings: Record<string, string>;
     tviews: RegisteredTview[];
     sources: RegisteredSource[];
   }>(registrySql());
   const { settings, tviews, sources } = row!;
+  for (const tview of tviews) requireAllSources(tview);
   return {
     settings: {
       lockSpace: numberSetting(settings, 'lock_space', Number.isSafeInteger),
@@ -95,6 +103,86 @@ export async function requireInstalled(executor: SqlExecutor): Promise<void> {
   }
 }
 
+/** An older schema would show only in errors about its columns. */
+async function requireCurrent(executor: SqlExecutor): Promise<void> {
+  const done = await executor.query<{ number: number }>('SELECT number FROM tviews.migration');
+  if (readMigrations().every(({ number }) => done.some((migration) => migration.number === number))) return;
+  throw new TviewsError(
+    SqlState.objectNotInPrerequisiteState,
+    'schema tviews of this database is older than this program',
+    { hint: 'Run "tviews init" first.' },
+  );
+}
+
+/** A flush that is generated without one of a tview's sources does not hear of that one's changes. */
+function requireAllSources({ schema, name, plan, sourceIds }: RegisteredTview): void {
+  if (sourceIds.length === plan.sources.length) return;
+  throw new TviewsError(
+    SqlState.objectNotInPrerequisiteState,
+    `registry does not say which tables the sources of tview ${schema}.${name} are`,
+    {
+      detail: `When it was created, they were ${plan.sources.map(({ table }) => dotted(table)).join(', ')}.`,
+      hint: 'Rename tables that are called otherwise now, then run "tviews init".',
+    },
+  );
+}
+
+/** Something a plan names that is called otherwise now, or does not exist any more. */
+export interface Moved {
+  readonly tview: QualifiedName;
+  readonly was: QualifiedName;
+  readonly now: QualifiedName | null;
+}
+
+/**
+ * What is not where a tview's plan says. Its view follows a rename; its key queries go by name, and would find no table or,
+ * once another one has taken the name, the wrong one.
+ */
+export function movedOf(registry: Registry, tview: RegisteredTview): Moved[] {
+  const sources = tview.sourceIds.map((id) => registry.sources.find((source) => source.id === id));
+  const names: [QualifiedName, QualifiedName | null][] = [
+    [tview.plan.table, tview.table],
+    [tview.plan.view, tview.view],
+    ...tview.plan.sources.map(({ table }, i): [QualifiedName, QualifiedName | null] => [
+      table,
+      sources[i]?.table ?? null,
+    ]),
+  ];
+  return names
+    .filter(([was, now]) => now === null || now.schema !== was.schema || now.name !== was.name)
+    .map(([was, now]) => ({ tview: { schema: tview.schema, name: tview.name }, was, now }));
+}
+
+/** Whether something it cannot do without does not exist any more. */
+export const isBroken = (registry: Registry, tview: RegisteredTview): boolean =>
+  movedOf(registry, tview).some(({ now }) => now === null);
+
+/** Before anything is generated from a plan. */
+export function requireInPlace(registry: Registry, tview: RegisteredTview): void {
+  const moved = movedOf(registry, tview);
+  const { was, now } = moved.find((one) => one.now === null) ?? moved[0] ?? {};
+  if (was === undefined) return;
+  const name = dotted(tview);
+  if (now == null) {
+    throw new TviewsError(
+      SqlState.objectNotInPrerequisiteState,
+      `tview ${name} is broken: ${dotted(was)} does not exist any more`,
+      {
+        hint: `Run DROP TVIEW ${name}, or CREATE OR REPLACE TVIEW ${name} with a definition that does without.`,
+      },
+    );
+  }
+  throw new TviewsError(
+    SqlState.objectNotInPrerequisiteState,
+    `tview ${name} was created when ${dotted(now)} was called ${dotted(was)}`,
+    {
+      hint: `Rename ${dotted(now)} back to ${dotted(was)}, or run CREATE OR REPLACE TVIEW ${name} with its definition.`,
+    },
+  );
+}
+
+const dotted = ({ schema, name }: QualifiedName): string => `${schema}.${name}`;
+
 /** The tview a name means, as the executor's search_path resolves it. A name in dotted form or in its two parts. */
 export async function findTview(
   executor: SqlExecutor,
@@ -111,8 +199,13 @@ export async function findTview(
     'SELECT pg_catalog.to_regclass($1)::oid::bigint AS oid',
     [written],
   );
-  const oid = Number(row!.oid ?? 0);
-  return registry.tviews.find((tview) => tview.oid === oid);
+  if (row!.oid !== null) return registry.tviews.find((tview) => tview.oid === Number(row!.oid));
+  // A table that was dropped by hand: its tview still has to be found, to be dropped too.
+  if (typeof name === 'string') return undefined;
+  return registry.tviews.find(
+    (tview) =>
+      tview.table === null && tview.name === name.name && (name.schema ?? tview.schema) === tview.schema,
+  );
 }
 
 export async function requireTview(
@@ -136,24 +229,24 @@ export function readersOf(registry: Registry, tview: RegisteredTview): Registere
 }
 
 /** Every table source whose writers can have something to flush into this tview: through other tviews as well. */
-export function tablesBelow(registry: Registry, plan: Pick<RefreshPlan, 'sources'>): QualifiedName[] {
+export function tablesBelow(
+  registry: Registry,
+  sources: readonly Pick<RegisteredSource, 'oid' | 'kind' | 'table'>[],
+): { readonly oid: number; readonly table: QualifiedName }[] {
   const tables = new Map<number, QualifiedName>();
-  const visit = (sources: RefreshPlan['sources']): void => {
-    for (const source of sources) {
-      if (source.kind === 'table') {
-        tables.set(source.oid, source.table);
-        continue;
-      }
-      const below = registry.tviews.find(
-        ({ schema, name }) => schema === source.table.schema && name === source.table.name,
-      );
-      if (below !== undefined) visit(below.plan.sources);
-    }
+  const visit = ({ oid, kind, table }: Pick<RegisteredSource, 'oid' | 'kind' | 'table'>): void => {
+    if (kind === 'tview') {
+      const below = registry.tviews.find((tview) => tview.oid === oid);
+      if (below !== undefined) sourcesOf(registry, below).forEach(visit);
+    } else if (table !== null) tables.set(oid, table);
   };
-  visit(plan.sources);
+  sources.forEach(visit);
   // By oid: one global order, so that two applies, or an apply and pg_dump, never wait for each other in a circle.
-  return [...tables].toSorted(([a], [b]) => a - b).map(([, table]) => table);
+  return [...tables].toSorted(([a], [b]) => a - b).map(([oid, table]) => ({ oid, table }));
 }
+
+export const sourcesOf = (registry: Registry, { sourceIds }: RegisteredTview): RegisteredSource[] =>
+  registry.sources.filter(({ id }) => sourceIds.includes(id));
 
 /** A source as the union of what its readers need; undefined where nobody reads it. */
 export function capturedSource(

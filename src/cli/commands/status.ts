@@ -12,12 +12,12 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
     surroundings,
     async (connection) => {
       const found = await status(connection);
-      const { installed, pendingMigrations, tviews, sources, queued, blindTables } = found;
+      const { installed, pendingMigrations, tviews, sources, queued, blindTables, moved } = found;
       if (!installed)
         return { data: found, lines: ['schema     not installed: run "tviews init"'], ok: false };
       return {
         data: found,
-        ok: pendingMigrations.length === 0 && queued === 0 && blindTables.length === 0,
+        ok: pendingMigrations.length === 0 && queued === 0 && blindTables.length === 0 && moved.length === 0,
         lines: [
           `schema     ${pendingMigrations.length === 0 ? 'installed and current' : 'not current: run "tviews init"'}`,
           `tviews     ${tviews}, of ${sources} sources`,
@@ -26,6 +26,10 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
           ...blindTables.map(
             ({ schema, name, events }) =>
               `unwatched  ${schema}.${name}: ${events.join(', ')} goes unseen; run "tviews init", then "tviews verify --repair"`,
+          ),
+          ...moved.map(
+            ({ tview, was, now }) =>
+              `moved      ${was.schema}.${was.name} of tview ${tview.schema}.${tview.name} ${now === null ? 'does not exist any more: drop or replace the tview' : `is ${now.schema}.${now.name} now: rename it back, or replace the tview`}`,
           ),
         ],
       };

@@ -1,4 +1,10 @@
--- Everything that is registered, as one row of JSON: what is generated depends on all of it.
+-- Everything that is registered, as one row of JSON: what is generated depends on all of it. Relations are known by oid, which
+-- a rename leaves as it is, as pg_dump leaves a regclass; their names are those of now, null where there is none any more.
+WITH relation AS (
+  SELECT c.oid, pg_catalog.jsonb_build_object('schema', n.nspname, 'name', c.relname) AS name
+  FROM pg_catalog.pg_class AS c
+  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+)
 SELECT
   (
     SELECT pg_catalog.jsonb_object_agg(s.name, s.value) FROM tviews.setting AS s
@@ -8,20 +14,23 @@ SELECT
       pg_catalog.jsonb_build_object(
         'id', t.id, 'oid', t.relation::oid::bigint, 'schema', t.schema, 'name', t.name,
         'requestedKey', t.requested_key, 'keyOperators', t.key_operators, 'plan', t.plan,
-        'sourceIds', (
-          SELECT pg_catalog.jsonb_agg(s.id ORDER BY listed.place)
-          FROM pg_catalog.jsonb_array_elements(t.plan->'sources') WITH ORDINALITY AS listed (source, place)
-          JOIN tviews.source AS s ON s.relation = pg_catalog.to_regclass(
-            pg_catalog.format('%I.%I', listed.source->'table'->>'schema', listed.source->'table'->>'name')
-          )
-        )
+        'table', (SELECT r.name FROM relation AS r WHERE r.oid = t.relation),
+        'view', (SELECT r.name FROM relation AS r WHERE r.oid = t.view),
+        'sourceIds', COALESCE((
+          SELECT pg_catalog.jsonb_agg(ts.source ORDER BY ts.place)
+          FROM tviews.tview_source AS ts
+          WHERE ts.tview = t.id AND ts.place IS NOT NULL
+        ), '[]')
       ) ORDER BY t.id
     )
     FROM tviews.tview AS t
   ), '[]') AS tviews,
   COALESCE((
     SELECT pg_catalog.jsonb_agg(
-      pg_catalog.jsonb_build_object('id', s.id, 'oid', s.relation::oid::bigint, 'kind', s.kind) ORDER BY s.id
+      pg_catalog.jsonb_build_object(
+        'id', s.id, 'oid', s.relation::oid::bigint, 'kind', s.kind,
+        'table', (SELECT r.name FROM relation AS r WHERE r.oid = s.relation)
+      ) ORDER BY s.id
     )
     FROM tviews.source AS s
   ), '[]') AS sources;

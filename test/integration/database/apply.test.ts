@@ -247,6 +247,101 @@ describe('CREATE TVIEW', () => {
   });
 });
 
+describe('a source that', () => {
+  const productNames = `SELECT p.pk_product, p.name, c.name AS category
+    FROM tb_product p JOIN tb_category c ON c.pk_category = p.fk_category`;
+  const ratings = "SELECT r.pk_review, jsonb_build_object('rating', r.rating) AS data FROM tb_review r";
+  const categories = "SELECT c.pk_category, jsonb_build_object('name', c.name) AS data FROM tb_category c";
+  const moved = async () => (await status(executorOf(owner))).moved;
+  const shop = (name: string) => ({ schema: 'shop', name });
+
+  beforeEach(async () => {
+    await init(executorOf(owner));
+    await apply(owner, 'tv_product', productNames);
+  });
+
+  test('is renamed goes on being heard, whatever is created then', async () => {
+    await owner.query('ALTER TABLE tb_product RENAME TO tb_article');
+    await apply(owner, 'tv_review', ratings);
+    await owner.query(`UPDATE tb_article SET name = 'renamed'; DELETE FROM tb_article WHERE pk_product > 10`);
+    expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+  });
+
+  test('is renamed is told by status, and stops what would be made with its old name', async () => {
+    await owner.query('ALTER TABLE tb_product RENAME TO tb_article');
+    expect(await moved()).toEqual([
+      { tview: shop('tv_product'), was: shop('tb_product'), now: shop('tb_article') },
+    ]);
+    await expect(init(executorOf(owner))).rejects.toMatchObject({
+      code: '55000',
+      message: 'tview shop.tv_product was created when shop.tb_article was called shop.tb_product',
+      hint: expect.stringContaining('CREATE OR REPLACE TVIEW shop.tv_product'),
+    });
+    await owner.query('ALTER TABLE tb_article RENAME TO tb_product');
+    await init(executorOf(owner));
+    expect(await moved()).toEqual([]);
+  });
+
+  test('is renamed is known by its new name once the tview is replaced', async () => {
+    await owner.query('ALTER TABLE tb_category RENAME TO tb_family');
+    const again = productNames.replace('tb_category', 'tb_family');
+    await expect(apply(owner, 'tv_product', again)).rejects.toMatchObject({ code: '55000' });
+    expect(await apply(owner, 'tv_product', again, { ifExists: 'replace' })).toMatchObject({
+      action: 'replaced',
+    });
+    await owner.query(`UPDATE tb_family SET name = 'renamed'`);
+    expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+    expect(await moved()).toEqual([]);
+  });
+
+  test('makes place for another table of its name is told by status', async () => {
+    await owner.query(`
+      ALTER TABLE tb_product RENAME TO tb_product_old;
+      CREATE TABLE tb_product (LIKE tb_product_old INCLUDING ALL)`);
+    expect(await moved()).toEqual([
+      { tview: shop('tv_product'), was: shop('tb_product'), now: shop('tb_product_old') },
+    ]);
+    await expect(init(executorOf(owner))).rejects.toMatchObject({ code: '55000' });
+    await drop('tv_product');
+    await owner.query(`INSERT INTO tb_product_old SELECT 900, 1, 'nobody cares'`);
+  });
+
+  test('is dropped with the definition leaves a tview that says how to get rid of it', async () => {
+    await apply(owner, 'tv_category', categories);
+    await owner.query('DROP TABLE tb_product CASCADE');
+    expect(await moved()).toEqual([
+      { tview: shop('tv_product'), was: shop('v_product'), now: null },
+      { tview: shop('tv_product'), was: shop('tb_product'), now: null },
+    ]);
+    await expect(apply(owner, 'tv_review', ratings)).rejects.toMatchObject({
+      code: '55000',
+      message: 'tview shop.tv_product is broken: shop.v_product does not exist any more',
+      hint: expect.stringContaining('Run DROP TVIEW shop.tv_product'),
+    });
+    await init(executorOf(owner));
+    await drop('tv_product');
+    await apply(owner, 'tv_review', ratings);
+    await owner.query(`UPDATE tb_category SET name = 'writable again'`);
+    expect(await divergence(owner, 'shop.tv_category')).toEqual(inStep);
+  });
+
+  test('is dropped with the definition makes place for a definition without it', async () => {
+    await owner.query('DROP TABLE tb_product CASCADE');
+    await apply(owner, 'tv_product', categories.replace('pk_category', 'pk_category AS pk_product'), {
+      ifExists: 'replace',
+    });
+    await owner.query(`UPDATE tb_category SET name = 'after'`);
+    expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+  });
+
+  test('is a tview whose table was dropped by hand can be dropped as a tview', async () => {
+    await owner.query('DROP TABLE tv_product');
+    await drop('tv_product');
+    await owner.query(`UPDATE tb_product SET name = 'writable again'`);
+    expect((await readRegistry(executorOf(owner)))!.sources).toEqual([]);
+  });
+});
+
 test('writes to partitions are seen, by whichever name', async () => {
   await init(executorOf(owner));
   await owner.query(`

@@ -71,3 +71,28 @@ EXCEPTION
     RETURN true;
 END
 $$;
+
+-- Which source of the plan it is, from 1. Found by its name so far, which is not that of the plan any more once a table is
+-- renamed, or that of another table. By oid where all fit; they do not in a database that was restored, where the names do.
+ALTER TABLE tviews.tview_source ADD COLUMN place integer;
+
+WITH listed AS (
+  SELECT t.id AS tview, s.id AS source, planned.place,
+    count(*) OVER (PARTITION BY t.id) = jsonb_array_length(t.plan->'sources') AS all_fit
+  FROM tviews.tview AS t
+  CROSS JOIN LATERAL jsonb_array_elements(t.plan->'sources') WITH ORDINALITY AS planned (source, place)
+  JOIN tviews.tview_source AS ts ON ts.tview = t.id
+  JOIN tviews.source AS s ON s.id = ts.source AND s.relation = (planned.source->>'oid')::oid
+)
+UPDATE tviews.tview_source AS ts
+SET place = l.place
+FROM listed AS l
+WHERE l.all_fit AND l.tview = ts.tview AND l.source = ts.source;
+
+UPDATE tviews.tview_source AS ts
+SET place = planned.place
+FROM tviews.tview AS t
+CROSS JOIN LATERAL jsonb_array_elements(t.plan->'sources') WITH ORDINALITY AS planned (source, place)
+JOIN tviews.source AS s
+  ON s.relation = to_regclass(format('%I.%I', planned.source->'table'->>'schema', planned.source->'table'->>'name'))
+WHERE ts.place IS NULL AND t.id = ts.tview AND s.id = ts.source;
