@@ -43,14 +43,14 @@ export function refreshFunction(tview: RefreshedTview, options: RefreshOptions):
 DECLARE
   everything boolean := false;
 ${plan.key.map((column, i) => `  key_${i + 1} ${elementType(column)}[];`).join('\n')}
-${plan.key.map((column, i) => `  one_${i + 1} ${elementType(column)};`).join('\n')}
-${plan.columns.map(({ type }, i) => `  new_${i + 1} ${type};`).join('\n')}${
-  tview.asSource === null
-    ? ''
-    : `
+  -- Not a variable for each column: one of a domain that is NOT NULL could not be declared, one of a row not be written.
+  new_row record;${
+    tview.asSource === null
+      ? ''
+      : `
   old_image jsonb;
   matters boolean;`
-}
+  }
   unlinked boolean := false;
   computed bigint;
   duplicate text;
@@ -59,14 +59,14 @@ BEGIN
   ${hang(allCheck(tview), 2)}
   IF NOT everything THEN
     ${hang(keySteps(tview), 4)}
-    IF key_1 IS NULL THEN
+    IF ${keyVariable(0)} IS NULL THEN
       keys := 0; written := 0; deleted := 0;
       RETURN;
     END IF;
     ${hang(distinctKeys(tview), 4)}
     ${hang(nullKeyCheck(tview), 4)}
-    IF cardinality(key_1) > ${keysWithoutAsking} THEN
-      SELECT cardinality(key_1) > c.reltuples * ${options.fullRefreshShare} INTO everything
+    IF cardinality(${keyVariable(0)}) > ${keysWithoutAsking} THEN
+      SELECT cardinality(${keyVariable(0)}) > c.reltuples * ${options.fullRefreshShare} INTO everything
       FROM pg_class AS c WHERE c.oid = ${quoteLiteral(quoteQualified(plan.table))}::regclass AND c.reltuples >= 0;
     END IF;
   END IF;
@@ -75,12 +75,12 @@ BEGIN
   IF everything IS TRUE THEN
     ${hang(write(tview, 'all'), 4)}
     keys := computed + deleted;
-  ELSIF cardinality(key_1) = 1 THEN
+  ELSIF cardinality(${keyVariable(0)}) = 1 THEN
     ${hang(writeOne(tview), 4)}
     keys := 1;
   ELSE
     ${hang(write(tview, 'keys'), 4)}
-    keys := cardinality(key_1);
+    keys := cardinality(${keyVariable(0)});
   END IF;
   IF duplicate IS NOT NULL THEN
     RAISE cardinality_violation USING
@@ -106,10 +106,11 @@ export const people = ({ schema, name }: QualifiedName): string => `"${schema}.$
 /** Without the length or precision: a key is compared with, never cut. */
 const elementType = ({ type }: Column): string => type.replace(/^(character varying|numeric)\([^)]*\)/, '$1');
 
-/** Variables and columns k1, k2, … : the key columns' own names could be anything. */
+/** Columns k1, k2, … and variables named with the block's label: the tview's own columns could be called anything. */
 const keyAliases = (tview: RefreshedTview): string => tview.plan.key.map((_, i) => `k${i + 1}`).join(', ');
 const keyVariables = (tview: RefreshedTview): string =>
-  tview.plan.key.map((_, i) => `key_${i + 1}`).join(', ');
+  tview.plan.key.map((_, i) => keyVariable(i)).join(', ');
+const keyVariable = (i: number): string => `refresh.key_${i + 1}`;
 const unnestedKeys = (tview: RefreshedTview): string =>
   `unnest(${keyVariables(tview)}) AS k (${keyAliases(tview)})`;
 
@@ -163,7 +164,7 @@ function keyStep(tview: RefreshedTview, source: Source, images: string, occurren
   const query = `WITH changed AS (
   ${hang(imagesRelation(images, source.linkColumns), 2)}
 )
-SELECT ${tview.plan.key.map((_, k) => `key_${k + 1} || array_agg(found.k${k + 1})`).join(', ')}
+SELECT ${tview.plan.key.map((_, k) => `${keyVariable(k)} || array_agg(found.k${k + 1})`).join(', ')}
 INTO ${keyVariables(tview)}
 FROM (
   ${hang(occurrence.keyQuery, 2)}
@@ -189,14 +190,19 @@ END IF;`;
 
 /** Most changes give one key, some by several ways: asking whether all are the same takes no query. */
 function distinctKeys(tview: RefreshedTview): string {
-  const columns = tview.plan.key.map((_, i) => `k.k${i + 1}`);
+  // In the column's own collation: under one that knows no case 'a' and 'A' are one key, and its row one row.
+  const columns = tview.plan.key.map(
+    ({ collation }, i) => `k.k${i + 1}${collation === null ? '' : ` COLLATE ${collation} AS k${i + 1}`}`,
+  );
   const isNull = tview.plan.key.map((_, i) => `d.k${i + 1} IS NULL`).join(' OR ');
-  const first = tview.plan.key.map((_, i) => `key_${i + 1}[1] IS NULL`).join(' OR ');
+  const first = tview.plan.key.map((_, i) => `${keyVariable(i)}[1] IS NULL`).join(' OR ');
   const oneKey = tview.plan.key
-    .map((_, i) => `key_${i + 1} = array_fill(key_${i + 1}[1], array[cardinality(key_1)])`)
+    .map(
+      (_, i) => `${keyVariable(i)} = array_fill(${keyVariable(i)}[1], array[cardinality(${keyVariable(0)})])`,
+    )
     .join(' AND ');
-  return `IF cardinality(key_1) = 1 OR ${oneKey} THEN
-  ${tview.plan.key.map((_, i) => `key_${i + 1} := key_${i + 1}[1:1];`).join(' ')}
+  return `IF cardinality(${keyVariable(0)}) = 1 OR ${oneKey} THEN
+  ${tview.plan.key.map((_, i) => `${keyVariable(i)} := ${keyVariable(i)}[1:1];`).join(' ')}
   unlinked := ${first};
 ELSE
   SELECT ${tview.plan.key.map((_, i) => `array_agg(d.k${i + 1})`).join(', ')}, bool_or(${isNull})
@@ -222,23 +228,23 @@ const hasOneForm = ({ type, collation }: Column): boolean =>
 
 /**
  * One key, the common case: statements with plain parameters in place of joins with an array. Takes a third of the time
- * (bench/README.md, breakdown). Variables are named with the block's label: a column may be called new_1.
+ * (bench/README.md, breakdown).
  */
 function writeOne(tview: RefreshedTview): string {
   const { plan, asSource } = tview;
   const view = quoteQualified(plan.view);
   const table = quoteQualified(plan.table);
-  const toOne = (_: Column, i: number): string => `refresh.one_${i + 1}`;
-  const variables = plan.columns.map((_, i) => `refresh.new_${i + 1}`);
+  const toOne = (_: Column, i: number): string => `${keyVariable(i)}[1]`;
+  const newValue = (name: string): string => `refresh.new_row.${quoteIdentifier(name)}`;
+  const values = plan.columns.map(({ name }) => newValue(name));
   const fixed = new Set(plan.key.filter(hasOneForm).map(({ name }) => name));
-  const assignments = plan.columns.flatMap(({ name }, i) =>
-    fixed.has(name) ? [] : [`${quoteIdentifier(name)} = refresh.new_${i + 1}`],
+  const assignments = plan.columns.flatMap(({ name }) =>
+    fixed.has(name) ? [] : [`${quoteIdentifier(name)} = ${newValue(name)}`],
   );
   const columns = plan.columns.map(({ name }) => quoteIdentifier(name)).join(', ');
   const keys = plan.key.map(({ name }) => quoteIdentifier(name));
-  const newRow = `(SELECT ${plan.columns.map(({ name }, i) => `refresh.new_${i + 1} AS ${quoteIdentifier(name)}`).join(', ')}) AS n`;
   const referencedNew = (columnNames: readonly string[]): string =>
-    `ROW(${columnNames.map((name) => variables[plan.columns.findIndex((column) => column.name === name)]!).join(', ')})::record`;
+    `ROW(${columnNames.map(newValue).join(', ')})::record`;
 
   const before =
     asSource === null
@@ -254,7 +260,7 @@ function writeOne(tview: RefreshedTview): string {
   IF written > 0 AND matters IS NOT FALSE THEN
     SELECT CASE WHEN old_image IS NULL OR old_image = i.image THEN jsonb_build_array(i.image) ELSE jsonb_build_array(i.image, old_image) END
     INTO images
-    FROM (SELECT ${imageExpression('n', asSource.linkColumns)} AS image FROM ${newRow}) AS i;
+    FROM (SELECT ${imageExpression('refresh.new_row', asSource.linkColumns)} AS image) AS i;
   END IF;`;
   const update =
     assignments.length === 0
@@ -263,7 +269,7 @@ function writeOne(tview: RefreshedTview): string {
   WHERE ${keysEqual(tview, 't', toOne)} AND ${rowOf(
     't',
     plan.columns.map(({ name }) => name),
-  )} *<> ROW(${variables.join(', ')})::record;
+  )} *<> ROW(${values.join(', ')})::record;
   GET DIAGNOSTICS written = ROW_COUNT;`;
   const remove =
     asSource === null
@@ -273,25 +279,21 @@ function writeOne(tview: RefreshedTview): string {
   RETURNING jsonb_build_array(${imageExpression('t', asSource.linkColumns)}) INTO images;
   GET DIAGNOSTICS deleted = ROW_COUNT;`;
 
-  return `${plan.key.map((_, i) => `one_${i + 1} := key_${i + 1}[1];`).join(' ')}
-SELECT ${plan.columns.map(({ name }) => `v.${quoteIdentifier(name)}`).join(', ')}, count(*) OVER ()
-INTO ${plan.columns.map((_, i) => `new_${i + 1}`).join(', ')}, computed
+  return `SELECT ${plan.columns.map(({ name }) => `v.${quoteIdentifier(name)}`).join(', ')}, count(*) OVER () AS "tviews computed"
+INTO new_row
 FROM ${view} AS v WHERE ${keysEqual(tview, 'v', toOne)};
+computed := new_row."tviews computed";
 written := 0; deleted := 0;
 IF computed IS NULL THEN
 ${remove}
 ELSIF computed = 1 THEN${before}
 ${update}
   IF written = 0 THEN
-    INSERT INTO ${table} (${columns}) VALUES (${variables.join(', ')}) ON CONFLICT (${keys.join(', ')}) DO NOTHING;
+    INSERT INTO ${table} (${columns}) VALUES (${values.join(', ')}) ON CONFLICT (${keys.join(', ')}) DO NOTHING;
     GET DIAGNOSTICS written = ROW_COUNT;
   END IF;${after}
 ELSE
-  duplicate := ${duplicateMessage(
-    tview,
-    plan.key.map((_, i) => `one_${i + 1}`),
-    'computed',
-  )};
+  duplicate := ${duplicateMessage(tview, plan.key.map(toOne), 'computed')};
 END IF;`;
 }
 

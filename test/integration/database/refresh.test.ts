@@ -230,3 +230,87 @@ test('a key that is equal and yet different is written as it is now', async ({ s
   const { rows: kept } = await owner.query(`SELECT email FROM tv_user ORDER BY email`);
   expect(kept).toEqual([{ email: 'ANN@x' }, { email: 'bob@x' }]);
 });
+
+describe('a tview follows its source where', () => {
+  /** A table and a tview of the same columns, written one row and several rows at a time. */
+  const follows = async (name: string, setup: string, definition: string, writes: readonly string[]) => {
+    await owner.query(setup);
+    await apply(owner, `tv_${name}`, definition);
+    for (const write of writes) {
+      await owner.query(write);
+      expect(await divergence(owner, `shop.tv_${name}`), write).toEqual(inStep);
+    }
+  };
+
+  test('a column has a domain that is not null', () =>
+    follows(
+      'labelled',
+      `CREATE DOMAIN label AS text NOT NULL;
+       CREATE TABLE tb_labelled (id label PRIMARY KEY, x label);
+       INSERT INTO tb_labelled VALUES ('1', 'a'), ('2', 'b')`,
+      'SELECT id, x FROM tb_labelled',
+      [
+        `UPDATE tb_labelled SET x = 'c' WHERE id = '1'`,
+        `UPDATE tb_labelled SET x = 'd'`,
+        `INSERT INTO tb_labelled VALUES ('3', 'e')`,
+        `DELETE FROM tb_labelled WHERE id = '1'`,
+        'DELETE FROM tb_labelled',
+      ],
+    ));
+
+  test('a column is a row', () =>
+    follows(
+      'address',
+      `CREATE TYPE address AS (street text, number int);
+       CREATE TABLE tb_address (id int PRIMARY KEY, x address, y address);
+       INSERT INTO tb_address VALUES (1, ('a', 1), NULL), (2, ('b', 2), ('c', 3))`,
+      'SELECT id, x, y FROM tb_address',
+      [
+        `UPDATE tb_address SET x = ('z', 1), y = x WHERE id = 1`,
+        `UPDATE tb_address SET y = NULL`,
+        `INSERT INTO tb_address VALUES (3, NULL, NULL)`,
+        `DELETE FROM tb_address WHERE id = 1`,
+      ],
+    ));
+
+  test('columns are called as the variables of its refresh function', () => {
+    const names = [
+      'key_1',
+      'new_row',
+      'computed',
+      'keys',
+      'changes',
+      'everything',
+      'images',
+      'refresh',
+      'written',
+    ];
+    return follows(
+      'variable',
+      `CREATE TABLE tb_variable (id int PRIMARY KEY, ${names.map((name) => `${name} int`).join(', ')});
+       INSERT INTO tb_variable (id) VALUES (1), (2), (3)`,
+      `SELECT id, ${names.join(', ')} FROM tb_variable`,
+      names.flatMap((name) => [
+        `UPDATE tb_variable SET ${name} = id`,
+        `UPDATE tb_variable SET ${name} = 7 WHERE id = 2`,
+        `UPDATE tb_variable SET id = 10 - id`,
+      ]),
+    );
+  });
+
+  test('keys are compared without case', () =>
+    follows(
+      'spelling',
+      `CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+       CREATE TABLE tb_spelling (id int PRIMARY KEY, k text COLLATE no_case NOT NULL);
+       CREATE INDEX ON tb_spelling (k);
+       INSERT INTO tb_spelling VALUES (1, 'a')`,
+      'SELECT k, count(*) AS n FROM tb_spelling GROUP BY k',
+      [
+        `INSERT INTO tb_spelling VALUES (2, 'A'), (3, 'b'), (4, 'B')`,
+        `UPDATE tb_spelling SET k = 'A' WHERE id = 1`,
+        `UPDATE tb_spelling SET k = upper(k)`,
+        `DELETE FROM tb_spelling WHERE k = 'a'`,
+      ],
+    ));
+});

@@ -10,11 +10,8 @@ DECLARE
   everything boolean := false;
   key_1 bigint[];
   key_2 character varying[];
-  one_1 bigint;
-  one_2 character varying;
-  new_1 bigint;
-  new_2 character varying(20);
-  new_3 jsonb;
+  -- Not a variable for each column: one of a domain that is NOT NULL could not be declared, one of a row not be written.
+  new_row record;
   old_image jsonb;
   matters boolean;
   unlinked boolean := false;
@@ -35,8 +32,8 @@ BEGIN
           SELECT image."order_id", image."sku"""
           FROM jsonb_to_recordset(changes->'7') AS image ("order_id" bigint, "sku""" character varying(20) COLLATE pg_catalog."C")
         )
-        SELECT key_1 || array_agg(found.k1), key_2 || array_agg(found.k2)
-        INTO key_1, key_2
+        SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
+        INTO refresh.key_1, refresh.key_2
         FROM (
           SELECT changed.order_id, changed."sku""" FROM changed
         ) AS found (k1, k2);
@@ -48,33 +45,33 @@ BEGIN
         SELECT (image."factor"::numeric) AS "factor"
         FROM jsonb_to_recordset(changes->'8') AS image ("factor" text)
       )
-      SELECT key_1 || array_agg(found.k1), key_2 || array_agg(found.k2)
-      INTO key_1, key_2
+      SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
+      INTO refresh.key_1, refresh.key_2
       FROM (
         SELECT l.order_id, l."sku"""
         FROM changed
         JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) changed.factor
       ) AS found (k1, k2);
     END IF;
-    IF key_1 IS NULL THEN
+    IF refresh.key_1 IS NULL THEN
       keys := 0; written := 0; deleted := 0;
       RETURN;
     END IF;
-    IF cardinality(key_1) = 1 OR key_1 = array_fill(key_1[1], array[cardinality(key_1)]) AND key_2 = array_fill(key_2[1], array[cardinality(key_1)]) THEN
-      key_1 := key_1[1:1]; key_2 := key_2[1:1];
-      unlinked := key_1[1] IS NULL OR key_2[1] IS NULL;
+    IF cardinality(refresh.key_1) = 1 OR refresh.key_1 = array_fill(refresh.key_1[1], array[cardinality(refresh.key_1)]) AND refresh.key_2 = array_fill(refresh.key_2[1], array[cardinality(refresh.key_1)]) THEN
+      refresh.key_1 := refresh.key_1[1:1]; refresh.key_2 := refresh.key_2[1:1];
+      unlinked := refresh.key_1[1] IS NULL OR refresh.key_2[1] IS NULL;
     ELSE
       SELECT array_agg(d.k1), array_agg(d.k2), bool_or(d.k1 IS NULL OR d.k2 IS NULL)
-      INTO key_1, key_2, unlinked
-      FROM (SELECT DISTINCT k.k1, k.k2 FROM unnest(key_1, key_2) AS k (k1, k2)) AS d;
+      INTO refresh.key_1, refresh.key_2, unlinked
+      FROM (SELECT DISTINCT k.k1, k.k2 COLLATE pg_catalog."C" AS k2 FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)) AS d;
     END IF;
     IF unlinked AND EXISTS (SELECT FROM "shop"."v_order line" AS v WHERE v."order_id" IS NULL OR v."sku""" IS NULL) THEN
       RAISE not_null_violation USING
         MESSAGE = 'definition of tview "shop.tv_order line" gives a row whose key is null',
         HINT = 'Leave such rows out in the definition.';
     END IF;
-    IF cardinality(key_1) > 1000 THEN
-      SELECT cardinality(key_1) > c.reltuples * 0.15 INTO everything
+    IF cardinality(refresh.key_1) > 1000 THEN
+      SELECT cardinality(refresh.key_1) > c.reltuples * 0.15 INTO everything
       FROM pg_class AS c WHERE c.oid = '"shop"."tv_order line"'::regclass AND c.reltuples >= 0;
     END IF;
   END IF;
@@ -125,40 +122,40 @@ BEGIN
       )
     INTO computed, duplicate, written, deleted, images;
     keys := computed + deleted;
-  ELSIF cardinality(key_1) = 1 THEN
-    one_1 := key_1[1]; one_2 := key_2[1];
-    SELECT v."order_id", v."sku""", v."data", count(*) OVER ()
-    INTO new_1, new_2, new_3, computed
-    FROM "shop"."v_order line" AS v WHERE v."order_id" = refresh.one_1 AND v."sku""" = refresh.one_2;
+  ELSIF cardinality(refresh.key_1) = 1 THEN
+    SELECT v."order_id", v."sku""", v."data", count(*) OVER () AS "tviews computed"
+    INTO new_row
+    FROM "shop"."v_order line" AS v WHERE v."order_id" = refresh.key_1[1] AND v."sku""" = refresh.key_2[1];
+    computed := new_row."tviews computed";
     written := 0; deleted := 0;
     IF computed IS NULL THEN
-      DELETE FROM "shop"."tv_order line" AS t WHERE t."order_id" = refresh.one_1 AND t."sku""" = refresh.one_2
+      DELETE FROM "shop"."tv_order line" AS t WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1]
       RETURNING jsonb_build_array(jsonb_build_object('order_id', t."order_id")) INTO images;
       GET DIAGNOSTICS deleted = ROW_COUNT;
     ELSIF computed = 1 THEN
-      SELECT jsonb_build_object('order_id', t."order_id"), ROW(t."order_id", t."data")::record *<> ROW(refresh.new_1, refresh.new_3)::record
+      SELECT jsonb_build_object('order_id', t."order_id"), ROW(t."order_id", t."data")::record *<> ROW(refresh.new_row."order_id", refresh.new_row."data")::record
       INTO old_image, matters
-      FROM "shop"."tv_order line" AS t WHERE t."order_id" = refresh.one_1 AND t."sku""" = refresh.one_2;
-      UPDATE "shop"."tv_order line" AS t SET "sku""" = refresh.new_2, "data" = refresh.new_3
-      WHERE t."order_id" = refresh.one_1 AND t."sku""" = refresh.one_2 AND ROW(t."order_id", t."sku""", t."data")::record *<> ROW(refresh.new_1, refresh.new_2, refresh.new_3)::record;
+      FROM "shop"."tv_order line" AS t WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1];
+      UPDATE "shop"."tv_order line" AS t SET "sku""" = refresh.new_row."sku""", "data" = refresh.new_row."data"
+      WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1] AND ROW(t."order_id", t."sku""", t."data")::record *<> ROW(refresh.new_row."order_id", refresh.new_row."sku""", refresh.new_row."data")::record;
       GET DIAGNOSTICS written = ROW_COUNT;
       IF written = 0 THEN
-        INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data") VALUES (refresh.new_1, refresh.new_2, refresh.new_3) ON CONFLICT ("order_id", "sku""") DO NOTHING;
+        INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data") VALUES (refresh.new_row."order_id", refresh.new_row."sku""", refresh.new_row."data") ON CONFLICT ("order_id", "sku""") DO NOTHING;
         GET DIAGNOSTICS written = ROW_COUNT;
       END IF;
       IF written > 0 AND matters IS NOT FALSE THEN
         SELECT CASE WHEN old_image IS NULL OR old_image = i.image THEN jsonb_build_array(i.image) ELSE jsonb_build_array(i.image, old_image) END
         INTO images
-        FROM (SELECT jsonb_build_object('order_id', n."order_id") AS image FROM (SELECT refresh.new_1 AS "order_id", refresh.new_2 AS "sku""", refresh.new_3 AS "data") AS n) AS i;
+        FROM (SELECT jsonb_build_object('order_id', refresh.new_row."order_id") AS image) AS i;
       END IF;
     ELSE
-      duplicate := format('Key (order_id, sku")=(%s, %s) comes %s times.', one_1, one_2, computed);
+      duplicate := format('Key (order_id, sku")=(%s, %s) comes %s times.', refresh.key_1[1], refresh.key_2[1], computed);
     END IF;
     keys := 1;
   ELSE
     WITH computed_rows AS MATERIALIZED (
       SELECT v."order_id", v."sku""", v."data"
-      FROM unnest(key_1, key_2) AS k (k1, k2)
+      FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
       CROSS JOIN LATERAL (SELECT * FROM "shop"."v_order line" AS w WHERE w."order_id" = k.k1 AND w."sku""" = k.k2) AS v
     ), duplicate_keys AS (
       SELECT format('Key (order_id, sku")=(%s, %s) comes %s times.', c."order_id", c."sku""", count(*)) AS message
@@ -181,7 +178,7 @@ BEGIN
       RETURNING true
     ), deleted_rows AS (
       DELETE FROM "shop"."tv_order line" AS t
-      USING unnest(key_1, key_2) AS k (k1, k2)
+      USING unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
       WHERE t."order_id" = k.k1 AND t."sku""" = k.k2
         AND NOT EXISTS (SELECT FROM computed_rows AS c WHERE c."order_id" = t."order_id" AND c."sku""" = t."sku""")
       RETURNING jsonb_build_object('order_id', t."order_id") AS image
@@ -202,7 +199,7 @@ BEGIN
         ) AS i
       )
     INTO computed, duplicate, written, deleted, images;
-    keys := cardinality(key_1);
+    keys := cardinality(refresh.key_1);
   END IF;
   IF duplicate IS NOT NULL THEN
     RAISE cardinality_violation USING
