@@ -12,7 +12,7 @@ import type { QualifiedName } from '../definition/plan.ts';
 import { maximumImages } from './capture.ts';
 import { quoteIdentifier, quoteLiteral } from './identifier.ts';
 import { everythingOf, people, refreshFunctionName } from './refresh-function.ts';
-import { refreshSettings, setClauses } from './settings.ts';
+import { abbreviations, refreshSettings, setClauses } from './settings.ts';
 import { dollarQuote, hang } from './text.ts';
 
 export interface FlushedTview {
@@ -32,6 +32,8 @@ export interface FlushOptions {
 /** Beyond so many changes one query is cheaper than a loop. */
 const changesWithoutQuery = 16;
 
+const usualAbbreviations = quoteLiteral(abbreviations.timezone_abbreviations);
+
 export const ticketName = (tview: number): string => `ticket_${tview}`;
 
 export function flushFunction(tviews: readonly FlushedTview[], options: FlushOptions): string {
@@ -41,6 +43,7 @@ export function flushFunction(tviews: readonly FlushedTview[], options: FlushOpt
   relevant jsonb;
   single jsonb;
   flushing text;
+  abbreviations text := current_setting('timezone_abbreviations');
   done boolean;
 ${ordered.map(({ id }) => `  reached_${id} boolean;`).join('\n')}
   result record;
@@ -68,8 +71,15 @@ ${ordered.map((tview) => `  ${lock(tview, options)}`).join('\n')}
     -- inside of a flush, by a trigger on a tv_ table that writes a source under SET CONSTRAINTS IMMEDIATE, leaves them open.
     flushing := COALESCE(current_setting('tviews.flushing', true), 'off');
     done := set_config('tviews.flushing', 'on', true) IS NOT NULL;
+    -- Not in a SET clause either: at each flush the server would read a file.
+    IF abbreviations <> ${usualAbbreviations} THEN
+      done := set_config('timezone_abbreviations', ${usualAbbreviations}, true) IS NOT NULL;
+    END IF;
 ${ordered.map((tview) => `    ${hang(section(tview, ordered), 4)}`).join('\n')}
     done := set_config('tviews.flushing', flushing, true) IS NOT NULL;
+    IF abbreviations <> ${usualAbbreviations} THEN
+      done := set_config('timezone_abbreviations', abbreviations, true) IS NOT NULL;
+    END IF;
   END IF;
   RETURN report;
 END`;

@@ -2,7 +2,8 @@
 import type pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { FreshDatabase } from '../../kit/database.ts';
-import { nothing, owed, product, shop, tables } from './support.ts';
+import { divergence, inStep } from '../../kit/oracle.ts';
+import { apply, nothing, owed, product, shop, tables } from './support.ts';
 
 let database: FreshDatabase;
 let app: pg.Client;
@@ -221,6 +222,51 @@ test("the writer's settings change nothing in a stored document", async () => {
   await app.query('UPDATE tb_product SET price = price + 0.10');
   await app.query('RESET ALL');
   expect(await owed(database)).toEqual(nothing);
+});
+
+test("the writer's settings change nothing in what a definition computes", async () => {
+  await owner.query(`
+    CREATE TABLE tb_setting (
+      id int PRIMARY KEY, word text, at timestamptz, list text, tags int[], price money, body text
+    );
+    CREATE INDEX ON tb_setting USING gin (tags);
+    INSERT INTO tb_setting SELECT i, 'word', '2026-01-01 00:00+00', '{NULL}', '{7,NULL}', i, '<a/>'
+    FROM generate_series(1, 20) AS i;
+    CREATE TABLE tb_tag (id int PRIMARY KEY, tags int[], price money, label text);
+    CREATE INDEX ON tb_tag (tags);
+    CREATE INDEX ON tb_tag (price)`);
+  await apply(
+    owner,
+    'tv_setting',
+    `SELECT s.id, quote_ident(s.word) AS quoted, format('%I', s.word) AS formatted, s.at AT TIME ZONE 'IST' AS local,
+       s.list::text[] AS list, s.price::text AS price, to_char(s.at, 'TMMonth') AS month,
+       (SELECT jsonb_agg(t.label ORDER BY t.id) FROM tb_tag t WHERE t.tags = s.tags) AS by_tags,
+       (SELECT jsonb_agg(t.label ORDER BY t.id) FROM tb_tag t WHERE t.price = s.price) AS by_price
+     FROM tb_setting s`,
+  );
+  const settings = {
+    quote_all_identifiers: 'on',
+    timezone_abbreviations: 'India',
+    array_nulls: 'off',
+    xmlbinary: 'hex',
+    xmloption: 'document',
+    gin_fuzzy_search_limit: '1',
+  };
+  const current = async () => {
+    const names = Object.keys(settings).map((name) => `current_setting('${name}') AS ${name}`);
+    return (await app.query(`SELECT ${names.join(', ')}`)).rows[0]!;
+  };
+  for (const [name, value] of Object.entries(settings)) await app.query(`SET ${name} = '${value}'`);
+  await app.query('BEGIN');
+  await app.query(
+    `UPDATE tb_setting SET word = 'other'; INSERT INTO tb_tag VALUES (1, ARRAY[7, NULL], 3, 'tag')`,
+  );
+  await app.query('SET CONSTRAINTS ALL IMMEDIATE');
+  expect(await current()).toEqual(settings);
+  await app.query('COMMIT');
+  expect(await current()).toEqual(settings);
+  await app.query('RESET ALL');
+  expect(await divergence(owner, 'shop.tv_setting')).toEqual(inStep);
 });
 
 test('an update of columns no definition reads is no change', async () => {

@@ -6,6 +6,14 @@ SET DateStyle = 'ISO, YMD'
 SET IntervalStyle = 'postgres'
 SET extra_float_digits = '1'
 SET bytea_output = 'hex'
+SET lc_monetary = 'C'
+SET lc_time = 'C'
+SET lc_numeric = 'C'
+SET quote_all_identifiers = 'off'
+SET array_nulls = 'on'
+SET xmlbinary = 'base64'
+SET xmloption = 'content'
+SET gin_fuzzy_search_limit = '0'
 SET row_security = 'off'
 SET plan_cache_mode = 'force_generic_plan'
 SET jit = 'off'
@@ -15,6 +23,7 @@ DECLARE
   relevant jsonb;
   single jsonb;
   flushing text;
+  abbreviations text := current_setting('timezone_abbreviations');
   done boolean;
   reached_3 boolean;
   reached_4 boolean;
@@ -111,6 +120,10 @@ BEGIN
     -- inside of a flush, by a trigger on a tv_ table that writes a source under SET CONSTRAINTS IMMEDIATE, leaves them open.
     flushing := COALESCE(current_setting('tviews.flushing', true), 'off');
     done := set_config('tviews.flushing', 'on', true) IS NOT NULL;
+    -- Not in a SET clause either: at each flush the server would read a file.
+    IF abbreviations <> 'Default' THEN
+      done := set_config('timezone_abbreviations', 'Default', true) IS NOT NULL;
+    END IF;
     -- "shop.tv_order line"
     IF reached_3 THEN
       IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
@@ -161,6 +174,9 @@ BEGIN
       END IF;
     END IF;
     done := set_config('tviews.flushing', flushing, true) IS NOT NULL;
+    IF abbreviations <> 'Default' THEN
+      done := set_config('timezone_abbreviations', abbreviations, true) IS NOT NULL;
+    END IF;
   END IF;
   RETURN report;
 END

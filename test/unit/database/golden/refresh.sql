@@ -220,7 +220,16 @@ SET DateStyle = 'ISO, YMD'
 SET IntervalStyle = 'postgres'
 SET extra_float_digits = '1'
 SET bytea_output = 'hex'
+SET lc_monetary = 'C'
+SET lc_time = 'C'
+SET lc_numeric = 'C'
+SET quote_all_identifiers = 'off'
+SET array_nulls = 'on'
+SET xmlbinary = 'base64'
+SET xmloption = 'content'
+SET gin_fuzzy_search_limit = '0'
 SET row_security = 'off'
+SET timezone_abbreviations = 'Default'
 AS $$
 #variable_conflict use_column
 BEGIN
