@@ -6,8 +6,8 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Advice, CreateTview, QualifiedName, RefreshPlan } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { dropRegistered, dropTview, refuseWhileRead } from './drop.ts';
+import { equalityOperators } from './equality.ts';
 import type { SqlExecutor } from './executor.ts';
-import { sqlFile } from './files.ts';
 import { ticketName } from './flush-function.ts';
 import { generateCapture, generateFlush, generateRefresh } from './generate.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
@@ -51,8 +51,6 @@ export interface Applied {
   readonly advice: readonly Advice[];
   readonly rows: number;
 }
-
-const keyOperatorsSql = sqlFile('key-operators.sql');
 
 /** Runs in the caller's transaction, which must be READ COMMITTED; names in the query resolve by the caller's search_path. */
 export async function applyTview(
@@ -268,8 +266,7 @@ async function register(
     [quoteQualified(plan.table), quoteQualified(plan.view)],
   );
   const key = plan.key.map(({ name }) => name);
-  const operators = await executor.query<{ operator: string }>(keyOperatorsSql(), [oids!.table, key]);
-  const keyOperators = operators.map(({ operator }) => operator);
+  const keyOperators = await equalityOperators(executor, oids!.table, key);
   const [row] = await executor.query<{ id: number }>(
     `INSERT INTO tviews.tview (
        schema, name, relation, view, key_columns, key_operators, requested_key, definition, plan

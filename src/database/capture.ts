@@ -15,6 +15,8 @@ export interface CapturedSource {
   readonly linkColumns: readonly Column[];
   readonly referencedColumns: readonly string[];
   readonly primaryKey: readonly string[] | null;
+  /** The equality operator of each of its columns, as it is written between two operands. */
+  readonly keyEquality: readonly string[];
   /** Who reads it, and what of it: an update that changes nothing of a reader's columns is none of that reader's business. */
   readonly readers: readonly { readonly tview: number; readonly referencedColumns: readonly string[] }[];
 }
@@ -149,23 +151,26 @@ function imageArray(source: CapturedSource, alias: string): string {
 /**
  * Old and new row of one primary key are compared by their stored bytes: '1.0'::jsonb equals '1.00'::jsonb, and yet the
  * document changes (R16). The casts keep the parser from comparing column by column. A row without a partner, because
- * the update changed its key, always counts. An old image that equals its new one is not said twice.
+ * the update changed its key, always counts: known by a constant, because the key itself can be null by now, or be gone as
+ * a key. An old image that equals its new one is not said twice.
  */
 function pairedUpdate(source: CapturedSource, primaryKey: readonly string[], parts: readonly Part[]): string {
-  const same = primaryKey.map((column) => `n.${quoteIdentifier(column)} = o.${quoteIdentifier(column)}`);
-  const first = quoteIdentifier(primaryKey[0]!);
-  const unpaired = `o.${first} IS NULL OR n.${first} IS NULL`;
+  const same = primaryKey.map(
+    (column, i) => `n.${quoteIdentifier(column)} ${source.keyEquality[i]!} o.${quoteIdentifier(column)}`,
+  );
+  const there = '"tviews there"';
+  const unpaired = `o.${there} IS NULL OR n.${there} IS NULL`;
   const differ = (columns: readonly string[]) => `${rowOf('o', columns)} *<> ${rowOf('n', columns)}`;
   const matters = parts.map(
     ({ referencedColumns }) => `,\n  bool_or(${unpaired} OR ${differ(referencedColumns)})`,
   );
-  const moved = `n.${first} IS NULL OR ${differ(source.linkColumns.map(({ name }) => name))}`;
+  const moved = `n.${there} IS NULL OR ${differ(source.linkColumns.map(({ name }) => name))}`;
   return `SELECT
-  ${imageArray(source, 'n')} FILTER (WHERE n.${first} IS NOT NULL),
-  ${imageArray(source, 'o')} FILTER (WHERE o.${first} IS NOT NULL AND (${moved}))${matters.join('')}
+  ${imageArray(source, 'n')} FILTER (WHERE n.${there}),
+  ${imageArray(source, 'o')} FILTER (WHERE o.${there} AND (${moved}))${matters.join('')}
 INTO images, old_images${parts.map((_, i) => `, matters_${i + 1}`).join('')}
-FROM old_rows AS o
-FULL JOIN new_rows AS n ON ${same.join(' AND ')}
+FROM (SELECT *, true AS ${there} FROM old_rows) AS o
+FULL JOIN (SELECT *, true AS ${there} FROM new_rows) AS n ON ${same.join(' AND ')}
 WHERE ${unpaired}
   OR ${differ(source.referencedColumns)};
 IF old_images IS NOT NULL THEN

@@ -9,6 +9,7 @@ import {
   captureTriggerName,
 } from './capture.ts';
 import { compareFunction } from './compare-function.ts';
+import { equalityOperators } from './equality.ts';
 import type { SqlExecutor } from './executor.ts';
 import { sqlFile } from './files.ts';
 import { flushFunction } from './flush-function.ts';
@@ -51,6 +52,7 @@ export async function generateCapture(
   }
   if (registered.kind === 'tview') return;
   const family = await familyOf(executor, registered.oid);
+  const keyEquality = await equalityOperators(executor, registered.oid, captured?.primaryKey ?? []);
   const statements: string[] = [];
   for (const event of captureEvents) {
     if (captured === undefined) {
@@ -61,7 +63,7 @@ export async function generateCapture(
         `DROP FUNCTION IF EXISTS tviews.${quoteIdentifier(captureFunctionName(sourceId, event))}();`,
       );
     } else {
-      statements.push(captureFunction(captured, event, registry.settings));
+      statements.push(captureFunction({ ...captured, keyEquality }, event, registry.settings));
       for (const table of family) statements.push(captureTrigger(quoteQualified(table), sourceId, event));
     }
   }

@@ -252,7 +252,7 @@ export const sourcesOf = (registry: Registry, { sourceIds }: RegisteredTview): R
 export function capturedSource(
   registry: Registry,
   id: number,
-): (CapturedSource & { table: QualifiedName }) | undefined {
+): Omit<CapturedSource, 'keyEquality'> | undefined {
   const linkColumns = new Map<string, Column>();
   const referenced = new Set<string>();
   const readers: { tview: number; referencedColumns: string[] }[] = [];
@@ -274,7 +274,6 @@ export function capturedSource(
   if (last === undefined) return undefined;
   return {
     id,
-    table: last.table,
     linkColumns: [...linkColumns.values()],
     referencedColumns: [...referenced],
     primaryKey: last.primaryKey,

@@ -298,6 +298,43 @@ describe('a tview follows its source where', () => {
     );
   });
 
+  test('the primary key is of a type that an extension brought', async ({ skip }) => {
+    const admin = await database.client(database.superuser);
+    const { rows } = await admin.query(`SELECT FROM pg_available_extensions WHERE name = 'ltree'`);
+    if (rows.length === 0) skip('this server has no ltree');
+    await admin.query('CREATE EXTENSION ltree SCHEMA public');
+    await follows(
+      'tree',
+      `CREATE TABLE tb_tree (path public.ltree PRIMARY KEY, x int);
+       INSERT INTO tb_tree VALUES ('a', 1), ('a.b', 2)`,
+      'SELECT path, x FROM tb_tree',
+      [
+        `UPDATE tb_tree SET x = 3`,
+        `UPDATE tb_tree SET path = 'c' || path`,
+        `INSERT INTO tb_tree VALUES ('d', 1)`,
+        `DELETE FROM tb_tree WHERE path = 'd'`,
+      ],
+    );
+  });
+
+  test('a primary key is none any more', async () => {
+    await follows(
+      'unkeyed',
+      `CREATE TABLE tb_unkeyed (id int PRIMARY KEY, fk_category int, x int);
+       CREATE INDEX ON tb_unkeyed (fk_category);
+       INSERT INTO tb_unkeyed VALUES (1, 1, 1), (2, 2, 2), (3, 2, 2)`,
+      `SELECT c.pk_category, (SELECT sum(u.x) FROM tb_unkeyed u WHERE u.fk_category = c.pk_category) AS x
+       FROM tb_category c`,
+      [
+        `ALTER TABLE tb_unkeyed DROP CONSTRAINT tb_unkeyed_pkey;
+         ALTER TABLE tb_unkeyed ALTER id DROP NOT NULL;
+         UPDATE tb_unkeyed SET id = NULL, x = 10 WHERE id < 3`,
+        'UPDATE tb_unkeyed SET x = x + 1',
+        'UPDATE tb_unkeyed SET id = x, fk_category = 3 - fk_category',
+      ],
+    );
+  });
+
   test('keys are compared without case', () =>
     follows(
       'spelling',

@@ -76,7 +76,7 @@ test('capture of a source with a primary key', async () => {
     { tview: 3, referencedColumns },
     { tview: 4, referencedColumns: ['order_id', 'sku"'] },
   ];
-  const source = { id: 7, linkColumns, referencedColumns, primaryKey, readers };
+  const source = { id: 7, linkColumns, referencedColumns, primaryKey, keyEquality, readers };
   await golden(
     'capture-with-key',
     captureEvents.flatMap((event) => [
@@ -88,7 +88,7 @@ test('capture of a source with a primary key', async () => {
 
 test('capture of an update without a primary key', async () => {
   const { linkColumns, referencedColumns, primaryKey } = plan.sources[1]!;
-  const source = { id: 8, linkColumns, referencedColumns, primaryKey, readers: [] };
+  const source = { id: 8, linkColumns, referencedColumns, primaryKey, keyEquality: [], readers: [] };
   await golden('capture-without-key', [captureFunction(source, 'update', { noticeBytes: 1000 })]);
 });
 

@@ -54,14 +54,14 @@ DECLARE
   matters_2 boolean;
 BEGIN
   SELECT
-    jsonb_agg(jsonb_build_object('order_id', n."order_id", 'sku"', n."sku""")) FILTER (WHERE n."order_id" IS NOT NULL),
-    jsonb_agg(jsonb_build_object('order_id', o."order_id", 'sku"', o."sku""")) FILTER (WHERE o."order_id" IS NOT NULL AND (n."order_id" IS NULL OR ROW(o."order_id", o."sku""")::record *<> ROW(n."order_id", n."sku""")::record)),
-    bool_or(o."order_id" IS NULL OR n."order_id" IS NULL OR ROW(o."order_id", o."sku""", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."quantity")::record),
-    bool_or(o."order_id" IS NULL OR n."order_id" IS NULL OR ROW(o."order_id", o."sku""")::record *<> ROW(n."order_id", n."sku""")::record)
+    jsonb_agg(jsonb_build_object('order_id', n."order_id", 'sku"', n."sku""")) FILTER (WHERE n."tviews there"),
+    jsonb_agg(jsonb_build_object('order_id', o."order_id", 'sku"', o."sku""")) FILTER (WHERE o."tviews there" AND (n."tviews there" IS NULL OR ROW(o."order_id", o."sku""")::record *<> ROW(n."order_id", n."sku""")::record)),
+    bool_or(o."tviews there" IS NULL OR n."tviews there" IS NULL OR ROW(o."order_id", o."sku""", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."quantity")::record),
+    bool_or(o."tviews there" IS NULL OR n."tviews there" IS NULL OR ROW(o."order_id", o."sku""")::record *<> ROW(n."order_id", n."sku""")::record)
   INTO images, old_images, matters_1, matters_2
-  FROM old_rows AS o
-  FULL JOIN new_rows AS n ON n."order_id" = o."order_id" AND n."sku""" = o."sku"""
-  WHERE o."order_id" IS NULL OR n."order_id" IS NULL
+  FROM (SELECT *, true AS "tviews there" FROM old_rows) AS o
+  FULL JOIN (SELECT *, true AS "tviews there" FROM new_rows) AS n ON n."order_id" = o."order_id" AND n."sku""" = o."sku"""
+  WHERE o."tviews there" IS NULL OR n."tviews there" IS NULL
     OR ROW(o."order_id", o."sku""", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."quantity")::record;
   IF old_images IS NOT NULL THEN
     images := COALESCE(images, '[]') || old_images;
