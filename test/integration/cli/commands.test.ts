@@ -95,6 +95,18 @@ test('status counts what is installed, and finds a source that is no longer watc
   await admin.query('ALTER TABLE shop.tb_review ENABLE TRIGGER USER');
 });
 
+test('status finds a source that was renamed', async () => {
+  const owner = await database.client();
+  await owner.query('ALTER TABLE shop.tb_review RENAME TO tb_opinion');
+  const moved = await run('status');
+  expect(moved.exitCode).toBe(1);
+  expect(moved.stdout).toContain(
+    'moved      shop.tb_review of tview shop.tv_product is shop.tb_opinion now: rename it back, or replace the tview\n',
+  );
+  await owner.query('ALTER TABLE shop.tb_opinion RENAME TO tb_review');
+  expect(await run('status')).toMatchObject({ exitCode: 0 });
+});
+
 test('verify finds what somebody changed behind our back, and repairs it', async () => {
   expect(await run('verify')).toMatchObject({ exitCode: 0 });
   const admin = await database.client(database.superuser);
