@@ -444,10 +444,14 @@ export class ServerLink {
     if (note !== null && (note.kind === 'claim' || note.kind === 'flush')) {
       this.#outcomeTold = note.kind === 'flush';
       const report = readReport(chunk.subarray(from, next));
+      // Not ours: the transaction had failed already. Nothing was flushed and nothing is owed, and what the client has sent
+      // is answered as in any such transaction.
+      if (report.code === FAILED_TRANSACTION) {
+        if (note.kind === 'flush') this.owner?.onFlushed(note, '[]');
+        return false;
+      }
       const shown = this.owner?.onRefreshError(note, report) ?? null;
       if (this.#discardAnswers || this.owner === null) return false;
-      // Not ours: the transaction had failed already, and the request in the same packet is answered as in any such.
-      if (report.code === FAILED_TRANSACTION) return false;
       // The request that came in the same packet fails for this reason: its own answers would only repeat it.
       this.#discardAnswers = note.kind === 'claim' || note.trigger === 'commit' || note.trigger === 'read';
       return shown ?? false;

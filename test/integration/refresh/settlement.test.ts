@@ -301,12 +301,35 @@ test('a notice with the SQLSTATE of our changes that is none reaches the client,
   expect(await blog.state()).toEqual(exact);
 });
 
+test('a DO in a transaction that has failed is refused by PostgreSQL, claimed or not', async () => {
+  const proxy = await testProxy(blog.database, { poolSize: 1 });
+  const tail = { send: [parse('', 'nonsense'), sync, query('DO $$ BEGIN END $$')], ready: 2 };
+  const answers = await converse(proxy, [begin, update, tail, { send: [query('ROLLBACK')] }]);
+  expect(answers.slice(-5)).toEqual([
+    'Z(E)',
+    'E(25P02 current transaction is aborted, commands ignored until end of transaction block)',
+    ...['Z(E)', 'C(ROLLBACK)', 'Z(I)'],
+  ]);
+  expect(await blog.state()).toEqual(exact);
+});
+
 test('a COMMIT in a transaction that has failed is answered as by PostgreSQL, claimed or not', async () => {
   const proxy = await testProxy(blog.database, { poolSize: 1 });
   const tail = { send: [parse('', 'nonsense'), sync, query('COMMIT')], ready: 2 };
   expect((await converse(proxy, [begin, update, tail])).slice(-3)).toEqual(['Z(E)', 'C(ROLLBACK)', 'Z(I)']);
   const batch = { send: [parse('', 'nonsense'), sync, ...run('COMMIT'), sync], ready: 2 };
   expect((await converse(proxy, [begin, update, batch])).slice(-5)).toEqual([
+    ...['Z(E)', '1', '2', 'C(ROLLBACK)', 'Z(I)'],
+  ]);
+  const late = [
+    {
+      send: [parse('', 'nonsense'), sync, parse('', 'COMMIT'), bind({ statement: '' }), flush],
+      messages: 4,
+      ready: 0,
+    },
+    { send: [execute(), sync] },
+  ];
+  expect((await converse(proxy, [begin, update, ...late])).slice(-5)).toEqual([
     ...['Z(E)', '1', '2', 'C(ROLLBACK)', 'Z(I)'],
   ]);
   expect(await blog.state()).toEqual(exact);
