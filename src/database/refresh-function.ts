@@ -176,7 +176,8 @@ FROM (
     imageValue(`${images}->0`, source.linkColumns.find((column) => column.name === name)!),
   );
   const append = tview.plan.key.map(
-    (column, k) => `key_${k + 1} := array_append(key_${k + 1}, ${values[k]!}::${elementType(column)});`,
+    (column, k) =>
+      `${keyVariable(k)} := array_append(${keyVariable(k)}, ${values[k]!}::${elementType(column)});`,
   );
   const linked = values.map((value) => `${value} IS NOT NULL`).join(' AND ');
   return `IF jsonb_array_length(${images}) = 1 THEN

@@ -25,7 +25,7 @@ BEGIN
       -- line l
       IF jsonb_array_length(changes->'7') = 1 THEN
         IF (changes->'7'->0->>'order_id')::bigint IS NOT NULL AND (changes->'7'->0->>'sku"')::character varying(20) IS NOT NULL THEN
-          key_1 := array_append(key_1, (changes->'7'->0->>'order_id')::bigint::bigint); key_2 := array_append(key_2, (changes->'7'->0->>'sku"')::character varying(20)::character varying);
+          refresh.key_1 := array_append(refresh.key_1, (changes->'7'->0->>'order_id')::bigint::bigint); refresh.key_2 := array_append(refresh.key_2, (changes->'7'->0->>'sku"')::character varying(20)::character varying);
         END IF;
       ELSE
         WITH changed AS (
