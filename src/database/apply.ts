@@ -9,7 +9,7 @@ import { dropRegistered, dropTview, refuseWhileRead } from './drop.ts';
 import { equalityOperators } from './equality.ts';
 import type { SqlExecutor } from './executor.ts';
 import { ticketName } from './flush-function.ts';
-import { generateCapture, generateFlush, generateRefresh } from './generate.ts';
+import { generateCapture, generateFlush, generateRefresh, stampTicket } from './generate.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
 import { inTransaction } from './migrate.ts';
 import {
@@ -82,7 +82,9 @@ export async function applyTview(
   if (statement.ifExists === 'error') requireInPlace(registry, existing);
   // Of the same definition another plan is made where names have changed.
   const inPlace = movedOf(registry, existing).length === 0;
-  if (inPlace && (await isUnchanged(executor, registry, existing, statement, hooks)))
+  // A plan from before there were locks on values has none, and the same definition is compiled anew for them.
+  const isCurrent = existing.plan.locks !== undefined || statement.ifExists !== 'replace';
+  if (inPlace && isCurrent && (await isUnchanged(executor, registry, existing, statement, hooks)))
     return { ...same, action: 'unchanged' };
   if (statement.ifExists === 'error') {
     throw new TviewsError(
@@ -139,9 +141,7 @@ async function create(executor: SqlExecutor, registry: Registry, creation: Creat
     const tview = extended.tviews.at(-1)!;
     // With a ticket that no snapshot older than this transaction's commit sees: the fill has read what such a one does not.
     await executor.query(`CREATE SEQUENCE tviews.${ticketName(tview.id)}`);
-    await executor.query(
-      `SELECT pg_catalog.setval('tviews.${ticketName(tview.id)}', pg_catalog.pg_current_xact_id()::text::bigint)`,
-    );
+    await stampTicket(executor, tview.id);
     for (const [i, sourceId] of tview.sourceIds.entries()) {
       await generateCapture(executor, extended, sourceId);
       const below = extended.tviews.find(({ oid }) => oid === plan.sources[i]!.oid);

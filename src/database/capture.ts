@@ -81,7 +81,7 @@ BEGIN
     change := jsonb_build_object('s', ${source.id}, 'all', true);
   ELSE
     change := jsonb_build_object('s', ${source.id}, 'r', images);
-  END IF;${hang(relevance(parts), 2)}
+  END IF;${isPaired ? hang(sayKept, 2) : ''}${hang(relevance(parts), 2)}
   ${hang(deliver(options), 2)}
   RETURN NULL;
 END`;
@@ -114,6 +114,15 @@ function relevantParts(source: CapturedSource): readonly Part[] {
   }
   return parts.size > 1 ? [...parts.values()] : [];
 }
+
+/**
+ * Where no old image differs from its new one, every row was there before and kept its links: nothing else is attached to
+ * it, or to anything through it, than was before, and a flush need not keep those away who attach.
+ */
+const sayKept = `
+IF old_images IS NULL THEN
+  change := change || '{"k": true}';
+END IF;`;
 
 /** Names the tviews the change matters to, unless it matters to all: a price is nothing to a list of names. */
 function relevance(parts: readonly Part[]): string {

@@ -1,32 +1,24 @@
 /**
  * Generates tviews.flush: the one function that brings every tview in step with the changes it is given, called by the
- * proxy before COMMIT and by the queue's deferred trigger. Order: what is owed, locks, tickets, then one tview after the
- * other in dependency order, each with what the ones before it really changed.
- *
- * Locks are the baseline protocol: one per tview, exclusive, in ascending id. It is exact because flushes of a tview run
- * one after the other, each in statements whose snapshots are younger than the commit of the one before (keys-and-locks.md
- * §4.3). The steps are apart so that finer locks can take the place of these.
+ * proxy before COMMIT and by the queue's deferred trigger. Order: what is owed, then one tview after the other in
+ * dependency order, each with what the ones before it really changed: its gate (locks.ts), its ticket, its refresh.
  */
 
-import type { QualifiedName } from '../definition/plan.ts';
+import type { RefreshPlan } from '../definition/plan.ts';
 import { maximumImages } from './capture.ts';
 import { quoteIdentifier, quoteLiteral } from './identifier.ts';
-import { everythingOf, people, refreshFunctionName } from './refresh-function.ts';
+import { gate, type LockOptions, locksValues } from './locks.ts';
+import { everythingCheck, everythingOf, people, refreshFunctionName } from './refresh-function.ts';
 import { abbreviations, refreshSettings, setClauses } from './settings.ts';
 import { dollarQuote, hang } from './text.ts';
 
 export interface FlushedTview {
   readonly id: number;
-  readonly table: QualifiedName;
+  readonly plan: RefreshPlan;
   /** Ids of the sources its definition reads, tv_ tables too. */
   readonly sourceIds: readonly number[];
   /** The id of tv_x as a source of other tviews; null where none reads it. */
   readonly ownSourceId: number | null;
-}
-
-export interface FlushOptions {
-  /** First half of the advisory locks' key; the tview's id is the other. */
-  readonly lockSpace: number;
 }
 
 /** Beyond so many changes one query is cheaper than a loop. */
@@ -36,19 +28,21 @@ const usualAbbreviations = quoteLiteral(abbreviations.timezone_abbreviations);
 
 export const ticketName = (tview: number): string => `ticket_${tview}`;
 
-export function flushFunction(tviews: readonly FlushedTview[], options: FlushOptions): string {
+export function flushFunction(tviews: readonly FlushedTview[], options: LockOptions): string {
   const ordered = tviews.toSorted((a, b) => a.id - b.id);
   const body = `DECLARE
   merged jsonb;
   relevant jsonb;
+  kept jsonb;
   single jsonb;
   flushing text;
   abbreviations text := current_setting('timezone_abbreviations');
   done boolean;
-${ordered.map(({ id }) => `  reached_${id} boolean;`).join('\n')}
   result record;
   report jsonb := '[]';
   own_xid bigint;
+  snapshot_is_kept boolean;
+  by_value boolean := false;
   ticket bigint;
   started timestamptz;
 BEGIN
@@ -61,12 +55,8 @@ BEGIN
   END IF;
   ${hang(normalise, 2)}
 
-  -- Who may have to be refreshed: told of a change itself, or reading a tview that may be.
-${ordered.map((tview) => `  reached_${tview.id} := ${reachedBy(tview, ordered)};`).join('\n')}
-${ordered.map((tview) => `  ${lock(tview, options)}`).join('\n')}
-
   IF merged <> '{}' THEN
-    own_xid := pg_current_xact_id()::text::bigint;
+    snapshot_is_kept := current_setting('transaction_isolation') IN ('repeatable read', 'serializable');
     -- Opens the guards of the tv_ tables. Not in a SET clause: only a superuser may put a setting of ours into one. A flush
     -- inside of a flush, by a trigger on a tv_ table that writes a source under SET CONSTRAINTS IMMEDIATE, leaves them open.
     flushing := COALESCE(current_setting('tviews.flushing', true), 'off');
@@ -75,7 +65,8 @@ ${ordered.map((tview) => `  ${lock(tview, options)}`).join('\n')}
     IF abbreviations <> ${usualAbbreviations} THEN
       done := set_config('timezone_abbreviations', ${usualAbbreviations}, true) IS NOT NULL;
     END IF;
-${ordered.map((tview) => `    ${hang(section(tview, ordered), 4)}`).join('\n')}
+${ordered.map((tview) => `    ${hang(section(tview, ordered, options), 4)}`).join('\n')}
+    ${hang(leaveForRepair, 4)}
     done := set_config('tviews.flushing', flushing, true) IS NOT NULL;
     IF abbreviations <> ${usualAbbreviations} THEN
       done := set_config('timezone_abbreviations', abbreviations, true) IS NOT NULL;
@@ -107,18 +98,12 @@ function told(tview: FlushedTview, tviews: readonly FlushedTview[]): string {
   return [`merged ?| ${keyArray(named)}`, ...conditions].join(' OR ');
 }
 
-function reachedBy(tview: FlushedTview, tviews: readonly FlushedTview[]): string {
-  const below = tviews.filter(
-    ({ ownSourceId }) => ownSourceId !== null && tview.sourceIds.includes(ownSourceId),
-  );
-  return [told(tview, tviews), ...below.map(({ id }) => `reached_${id}`)].join(' OR ');
-}
-
 /** Whether `change` has one of the forms a change has (docs/database.md). */
 const wellFormed = `(
     change = '{"queued": true}'
     OR (
       jsonb_typeof(change->'s') = 'number' AND COALESCE(jsonb_typeof(change->'t'), 'array') = 'array'
+      AND COALESCE(change->'k', 'true') = 'true'
       AND (jsonb_typeof(change->'r') = 'array' OR change->'all' = 'true')
     )
     OR (jsonb_typeof(change->'tview') = 'number' AND change->'all' = 'true')
@@ -126,7 +111,7 @@ const wellFormed = `(
 
 /**
  * What is owed becomes one object by source, beside one that says, of the sources whose changes matter to some of their
- * readers only, to which. Mostly each source has one change, which is put in as it is, without a query; where one has
+ * readers only, to which, and one of the sources whose changed rows have all kept their links. Mostly each source has one change, which is put in as it is, without a query; where one has
  * several, or says that everything changed, all are merged by a query.
  *
  * Anyone may call flush, and add what he likes to what is in the queue; it must take nothing away from that. So what two
@@ -142,6 +127,7 @@ IF changes @> '[{"queued": true}]' AND current_setting('transaction_read_only') 
 END IF;
 merged := '{}';
 relevant := '{}';
+kept := '{}';
 IF jsonb_array_length(changes) <= ${changesWithoutQuery} THEN
   FOR i IN 0 .. jsonb_array_length(changes) - 1 LOOP
     single := changes->i;
@@ -149,6 +135,9 @@ IF jsonb_array_length(changes) <= ${changesWithoutQuery} THEN
       merged := merged || jsonb_build_object(single->>'s', single->'r');
       IF single ? 't' THEN
         relevant := relevant || jsonb_build_object(single->>'s', single->'t');
+      END IF;
+      IF single->'k' = 'true' THEN
+        kept := kept || jsonb_build_object(single->>'s', true);
       END IF;
     ELSIF single <> '{"queued": true}' THEN
       merged := NULL;
@@ -192,58 +181,88 @@ IF merged IS NULL THEN
     GROUP BY change->>'s'
     HAVING bool_and(change ? 't')
   ) AS c;
+  -- Rows of a source have kept their links where each of its changes says so.
+  SELECT COALESCE(jsonb_object_agg(c.source, true), '{}') INTO kept
+  FROM (
+    SELECT change->>'s' AS source
+    FROM jsonb_array_elements(changes) AS change
+    WHERE change ? 's'
+    GROUP BY change->>'s'
+    HAVING bool_and(change ? 'k')
+  ) AS c;
 END IF;`;
 
 const keyArray = (keys: Iterable<string>): string =>
   `array[${[...keys].toSorted().map(quoteLiteral).join(', ')}]`;
-
-function lock(tview: FlushedTview, { lockSpace }: FlushOptions): string {
-  return `IF reached_${tview.id} THEN done := pg_advisory_xact_lock(${lockSpace}, ${tview.id}) IS NOT NULL; END IF;`;
-}
 
 /**
  * The ticket is read and left by everybody who holds the lock, and checked by those who cannot look again: under
  * REPEATABLE READ a snapshot from before the last flush's commit computes without what that flush knew. One from another
  * cluster, which came with a dump, says nothing of this one (000003.sql, is_foreign_ticket).
  */
-function section(tview: FlushedTview, tviews: readonly FlushedTview[]): string {
-  const name = people(tview.table);
-  const ticket = `tviews.${ticketName(tview.id)}`;
-  const refresh = `tviews.${quoteIdentifier(refreshFunctionName(tview.table.name, tview.id))}`;
+function section(tview: FlushedTview, tviews: readonly FlushedTview[], options: LockOptions): string {
+  const name = people(tview.plan.table);
+  const refresh = `tviews.${quoteIdentifier(refreshFunctionName(tview.plan.table.name, tview.id))}`;
   const own = quoteLiteral(String(tview.ownSourceId));
-  // What an argument may have said of this source was not said of these images.
-  const forgetRelevance =
-    tview.ownSourceId !== null && readersOf(tview.ownSourceId, tviews) > 1
-      ? `\n      relevant := relevant - ${own};`
-      : '';
+  // What an argument may have said of this source was not said of these images. Whether they have kept their links is not known.
+  const forget =
+    tview.ownSourceId === null
+      ? ''
+      : `${readersOf(tview.ownSourceId, tviews) > 1 ? `\n    relevant := relevant - ${own};` : ''}
+    kept := kept - ${own};`;
   const passOn =
     tview.ownSourceId === null
       ? ''
       : `
-    IF result.images IS NOT NULL THEN
-      merged := merged || jsonb_build_object(${own}, result.images);${forgetRelevance}
-    END IF;`;
+  IF result.images IS NOT NULL THEN
+    merged := merged || jsonb_build_object(${own}, result.images);${forget}
+  END IF;`;
   return `-- ${name.replaceAll(/\s+/g, ' ')}
-IF reached_${tview.id} THEN
-  IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
-    SELECT t.last_value INTO ticket FROM ${ticket} AS t;
-    IF ticket <> own_xid AND NOT pg_visible_in_snapshot(ticket::text::xid8, pg_current_snapshot())
-      AND NOT tviews.is_foreign_ticket(ticket)
-    THEN
-      RAISE serialization_failure USING
-        MESSAGE = ${quoteLiteral(`could not serialize access due to concurrent refresh of tview ${name}`)},
-        HINT = 'The transaction might succeed if retried.';
-    END IF;
-  END IF;
-  done := setval(${quoteLiteral(ticket)}, own_xid) IS NOT NULL;
-  IF ${told(tview, tviews)} THEN
-    started := clock_timestamp();
-    result := ${refresh}(merged);
-    report := report || jsonb_build_object(
-      'tview', ${tview.id}, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
-      'unchanged', result.keys - result.written - result.deleted,
-      'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
-    );${passOn}
-  END IF;
+IF ${told(tview, tviews)} THEN
+  ${hang(gate(tview, everythingCheck(tview, 'merged'), options), 2)}
+  ${hang(locksValues(tview.plan, options) ? 'by_value := true;' : ticket(tview), 2)}
+  started := clock_timestamp();
+  result := ${refresh}(merged, kept);
+  report := report || jsonb_build_object(
+    'tview', ${tview.id}, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
+    'unchanged', result.keys - result.written - result.deleted,
+    'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
+  );${passOn}
 END IF;`;
 }
+
+/**
+ * Where the tview is one lock: read and left by everybody who holds it, and checked by those who cannot look again. Under
+ * REPEATABLE READ a snapshot from before the last flush's commit computes without what that flush knew. A ticket from another
+ * cluster, which came with a dump, says nothing of this one (000003.sql, is_foreign_ticket).
+ */
+function ticket(tview: FlushedTview): string {
+  const sequence = `tviews.${ticketName(tview.id)}`;
+  const message = `could not serialize access due to concurrent refresh of tview ${people(tview.plan.table)}`;
+  return `own_xid := pg_current_xact_id()::text::bigint;
+IF snapshot_is_kept THEN
+  SELECT t.last_value INTO ticket FROM ${sequence} AS t;
+  IF ticket <> own_xid AND NOT pg_visible_in_snapshot(ticket::text::xid8, pg_current_snapshot())
+    AND NOT tviews.is_foreign_ticket(ticket)
+  THEN
+    RAISE serialization_failure USING
+      MESSAGE = ${quoteLiteral(message)},
+      HINT = 'The transaction might succeed if retried.';
+  END IF;
+END IF;
+done := setval(${quoteLiteral(sequence)}, own_xid) IS NOT NULL;`;
+}
+
+/**
+ * Where values are locked, flushes of one tview run beside each other, and no one number says which of them a snapshot has
+ * missed. So a transaction that keeps its snapshot leaves what it changed behind, to be looked at again after its COMMIT
+ * (decision 009). INFO reaches every client: the proxy has it done before it answers COMMIT.
+ */
+const leaveForRepair = `IF by_value AND snapshot_is_kept THEN
+  INSERT INTO tviews.repair (changes) VALUES (changes);
+  RAISE INFO USING
+    ERRCODE = 'TV002',
+    MESSAGE = format('tviews are looked at again after COMMIT of this %s transaction', upper(current_setting('transaction_isolation'))),
+    DETAIL = 'What others committed since its snapshot was taken, it could not see.',
+    HINT = 'A tview-proxy does so before it answers. Without one, run "tviews repair".';
+END IF;`;

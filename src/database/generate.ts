@@ -12,7 +12,7 @@ import { compareFunction } from './compare-function.ts';
 import { equalityOperators } from './equality.ts';
 import type { SqlExecutor } from './executor.ts';
 import { sqlFile } from './files.ts';
-import { flushFunction } from './flush-function.ts';
+import { flushFunction, ticketName } from './flush-function.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
 import { refreshFunction } from './refresh-function.ts';
 import {
@@ -91,11 +91,20 @@ export async function generateFlush(executor: SqlExecutor, registry: Registry): 
   await executor.query(`SELECT pg_catalog.pg_notify('${registryChannel}', '')`);
 }
 
+/** With the xid of a transaction that no snapshot taken so far sees. */
+export async function stampTicket(executor: SqlExecutor, tview: number): Promise<void> {
+  await executor.query(
+    `SELECT pg_catalog.setval('tviews.${ticketName(tview)}', pg_catalog.pg_current_xact_id()::text::bigint)`,
+  );
+}
+
 export async function generateEverything(executor: SqlExecutor, registry: Registry): Promise<void> {
   for (const { id } of registry.sources) await generateCapture(executor, registry, id);
   for (const tview of registry.tviews) {
     // What is broken can only be dropped or replaced, and for that it need not be generated.
     if (!isBroken(registry, tview)) await generateRefresh(executor, registry, tview);
+    // As when it was created: under another protocol nobody may have left one, and older snapshots are still about.
+    await stampTicket(executor, tview.id);
   }
   await generateFlush(executor, registry);
 }

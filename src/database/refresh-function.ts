@@ -1,15 +1,17 @@
 /**
  * Generates the refresh function of one tview: changes in, rows of tv_x written, images of what changed out. Its steps —
- * keys, recompute, write — are statements of their own, so that under READ COMMITTED each sees a snapshot taken after the
- * locks that flush has taken. Locks are not taken here.
+ * locks on values, keys, locks on keys, recompute, write — are statements of their own, so that under READ COMMITTED each
+ * sees a snapshot taken after the locks before it (locks.ts). The tview's gate is passed before, in flush.
  *
  * `changes` is an object by source id: an array of images, or true for "everything may have changed". Under `t<tview id>`,
- * true means the same for one tview: how a repair goes the way of every write, with its locks and dependents.
+ * true means the same for one tview: how a repair goes the way of every write, with its locks and dependents. `kept` has
+ * as names the ids of the sources of which every changed row was there before and kept its links.
  */
 import type { Column, Occurrence, QualifiedName, RefreshPlan, Source } from '../definition/plan.ts';
 import { maximumImages, rowOf } from './capture.ts';
 import { quoteIdentifier, quoteLiteral, quoteQualified } from './identifier.ts';
 import { imageExpression, imagesRelation, imageValue } from './image.ts';
+import { edgeLocks, elementType, keyLocks, type LockOptions, locksValues, lockVariables } from './locks.ts';
 import { dollarQuote, hang, objectName } from './text.ts';
 
 export interface RefreshedTview {
@@ -26,7 +28,7 @@ export interface RefreshedTview {
   } | null;
 }
 
-export interface RefreshOptions {
+export interface RefreshOptions extends LockOptions {
   /** Above this share of the table's rows, a diff of the whole view is cheaper than one key after the other. */
   readonly fullRefreshShare: number;
 }
@@ -41,9 +43,12 @@ export function refreshFunction(tview: RefreshedTview, options: RefreshOptions):
   const body = `#variable_conflict use_column
 <<refresh>>
 DECLARE
-  everything boolean := false;
-${plan.key.map((column, i) => `  key_${i + 1} ${elementType(column)}[];`).join('\n')}
-  -- Not a variable for each column: one of a domain that is NOT NULL could not be declared, one of a row not be written.
+  everything boolean;
+  many boolean := false;
+${plan.key.map(({ type }, i) => `  key_${i + 1} ${elementType(type)}[];`).join('\n')}
+${lockVariables(tview, options)}${
+  locksValues(plan, options) ? '  far_count integer;\n  near_count integer;\n  done boolean;\n' : ''
+}  -- Not a variable for each column: one of a domain that is NOT NULL could not be declared, one of a row not be written.
   new_row record;${
     tview.asSource === null
       ? ''
@@ -55,9 +60,9 @@ ${plan.key.map((column, i) => `  key_${i + 1} ${elementType(column)}[];`).join('
   computed bigint;
   duplicate text;
 BEGIN
-  -- Keys: from the images alone or along the path to the root, links only (keys-and-locks.md, Theorem 2).
-  ${hang(allCheck(tview), 2)}
+  everything := ${everythingCheck(tview, 'changes')};
   IF NOT everything THEN
+    ${hang([edgeLocks(tview, options), '-- Keys: from the images alone or along the path to the root, links only (keys-and-locks.md, Theorem 2).'].filter((part) => part !== '').join('\n\n'), 4)}
     ${hang(keySteps(tview), 4)}
     IF ${keyVariable(0)} IS NULL THEN
       keys := 0; written := 0; deleted := 0;
@@ -65,19 +70,30 @@ BEGIN
     END IF;
     ${hang(distinctKeys(tview), 4)}
     ${hang(nullKeyCheck(tview), 4)}
+    ${hang(
+      keyLocks(
+        tview,
+        plan.key.map((_, i) => keyVariable(i)),
+        options,
+      ),
+      4,
+    )}
     IF cardinality(${keyVariable(0)}) > ${keysWithoutAsking} THEN
-      SELECT cardinality(${keyVariable(0)}) > c.reltuples * ${options.fullRefreshShare} INTO everything
+      SELECT cardinality(${keyVariable(0)}) > c.reltuples * ${options.fullRefreshShare} INTO many
       FROM pg_class AS c WHERE c.oid = ${quoteLiteral(quoteQualified(plan.table))}::regclass AND c.reltuples >= 0;
     END IF;
   END IF;
 
   -- Recompute and write. Nobody else writes these rows now, so nothing here waits with what it has computed in hand.
-  IF everything IS TRUE THEN
+  IF everything THEN
     ${hang(write(tview, 'all'), 4)}
     keys := computed + deleted;
   ELSIF cardinality(${keyVariable(0)}) = 1 THEN
     ${hang(writeOne(tview), 4)}
     keys := 1;
+  ELSIF many IS TRUE THEN
+    ${hang(write(tview, 'many'), 4)}
+    keys := cardinality(${keyVariable(0)});
   ELSE
     ${hang(write(tview, 'keys'), 4)}
     keys := cardinality(${keyVariable(0)});
@@ -90,7 +106,7 @@ BEGIN
   END IF;
 END`;
   return `CREATE OR REPLACE FUNCTION tviews.${quoteIdentifier(refreshFunctionName(plan.table.name, tview.id))}(
-  changes jsonb, OUT keys bigint, OUT written bigint, OUT deleted bigint, OUT images jsonb
+  changes jsonb, kept jsonb, OUT keys bigint, OUT written bigint, OUT deleted bigint, OUT images jsonb
 )
 -- Its settings are those of flush, which alone calls it: each SET clause here would cost time for every tview of a flush.
 LANGUAGE plpgsql SECURITY DEFINER
@@ -102,9 +118,6 @@ export const everythingOf = (tview: number): string => `t${tview}`;
 
 /** A name as messages show it. */
 export const people = ({ schema, name }: QualifiedName): string => `"${schema}.${name}"`;
-
-/** Without the length or precision: a key is compared with, never cut. */
-const elementType = ({ type }: Column): string => type.replace(/^(character varying|numeric)\([^)]*\)/, '$1');
 
 /** Columns k1, k2, … and variables named with the block's label: the tview's own columns could be called anything. */
 const keyAliases = (tview: RefreshedTview): string => tview.plan.key.map((_, i) => `k${i + 1}`).join(', ');
@@ -132,11 +145,15 @@ const toColumn =
   ({ name }: Column): string =>
     `${alias}.${quoteIdentifier(name)}`;
 
-function allCheck(tview: RefreshedTview): string {
-  const sources = [...tview.sourceIds.map(String), everythingOf(tview.id)].map(
-    (name) => `changes->${quoteLiteral(name)}`,
+/** A condition on changes by source: whether every row of the tview may have changed. */
+export function everythingCheck(
+  { id, sourceIds }: Pick<RefreshedTview, 'id' | 'sourceIds'>,
+  changes: string,
+): string {
+  const named = [...sourceIds.map(String), everythingOf(id)].map(
+    (name) => `${changes}->${quoteLiteral(name)}`,
   );
-  return `everything := 'true'::jsonb IN (${sources.join(', ')}) IS TRUE;`;
+  return `'true'::jsonb IN (${named.join(', ')}) IS TRUE`;
 }
 
 function keySteps(tview: RefreshedTview): string {
@@ -177,7 +194,7 @@ FROM (
   );
   const append = tview.plan.key.map(
     (column, k) =>
-      `${keyVariable(k)} := array_append(${keyVariable(k)}, ${values[k]!}::${elementType(column)});`,
+      `${keyVariable(k)} := array_append(${keyVariable(k)}, ${values[k]!}::${elementType(column.type)});`,
   );
   const linked = values.map((value) => `${value} IS NOT NULL`).join(' AND ');
   return `IF jsonb_array_length(${images}) = 1 THEN
@@ -304,7 +321,8 @@ function duplicateMessage(tview: RefreshedTview, values: readonly string[], coun
   return `format(${quoteLiteral(format)}, ${values.join(', ')}, ${count})`;
 }
 
-function write(tview: RefreshedTview, scope: 'keys' | 'all'): string {
+/** `many`: of those keys too, but found among all rows of the definition, computed at once. */
+function write(tview: RefreshedTview, scope: 'keys' | 'many' | 'all'): string {
   const { plan, asSource } = tview;
   const view = quoteQualified(plan.view);
   const table = quoteQualified(plan.table);
@@ -319,11 +337,19 @@ function write(tview: RefreshedTview, scope: 'keys' | 'all'): string {
 
   // One key after the other: an equality reaches into the groups and subqueries of the view and finds their indexes, where
   // = ANY does not. With 1,000 of 100,000 keys of the shop's tv_product both take 51 ms.
-  const source =
-    scope === 'all'
-      ? `FROM ${view} AS v`
-      : `FROM ${unnestedKeys(tview)}
-  CROSS JOIN LATERAL (SELECT * FROM ${view} AS w WHERE ${keysEqual(tview, 'w', toKey)}) AS v`;
+  const source = {
+    all: `FROM ${view} AS v`,
+    many: `FROM ${unnestedKeys(tview)}
+  JOIN all_rows AS v ON ${keysEqual(tview, 'v', toKey)}`,
+    keys: `FROM ${unnestedKeys(tview)}
+  CROSS JOIN LATERAL (SELECT * FROM ${view} AS w WHERE ${keysEqual(tview, 'w', toKey)}) AS v`,
+  }[scope];
+  const before =
+    scope === 'many'
+      ? `all_rows AS MATERIALIZED (
+  SELECT ${list('v')} FROM ${view} AS v
+), `
+      : '';
   const doomed =
     scope === 'all'
       ? `DELETE FROM ${table} AS t
@@ -354,7 +380,7 @@ function write(tview: RefreshedTview, scope: 'keys' | 'all'): string {
     ) AS i
   )`;
 
-  return `WITH computed_rows AS MATERIALIZED (
+  return `WITH ${before}computed_rows AS MATERIALIZED (
   SELECT ${list('v')}
   ${source}
 ), duplicate_keys AS (

@@ -6,6 +6,7 @@ import type { SqlExecutor } from './executor.ts';
 import { readMigrations, sqlFile } from './files.ts';
 import type { FlushedTview } from './flush-function.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
+import type { LockOptions, LockProtocol } from './locks.ts';
 import type { RefreshedTview } from './refresh-function.ts';
 
 export interface RegisteredTview {
@@ -33,8 +34,7 @@ export interface RegisteredSource {
   readonly table: QualifiedName | null;
 }
 
-export interface Settings {
-  readonly lockSpace: number;
+export interface Settings extends LockOptions {
   readonly noticeBytes: number;
   readonly fullRefreshShare: number;
 }
@@ -45,7 +45,7 @@ export interface Registry {
   readonly sources: readonly RegisteredSource[];
 }
 
-/** The lock key beside the tviews' ids, which start at 1: applies, drops and migrations, one at a time. */
+/** The lock number beside the tviews', whose ids start at 1: applies, drops and migrations, one at a time. */
 export const applyLock = 0;
 export const defaultLockSpace = 1953916265;
 
@@ -64,6 +64,7 @@ export async function loadRegistry(executor: SqlExecutor): Promise<Registry> {
   return {
     settings: {
       lockSpace: numberSetting(settings, 'lock_space', Number.isSafeInteger),
+      lockProtocol: protocolSetting(settings),
       noticeBytes: numberSetting(
         settings,
         'notice_bytes',
@@ -90,6 +91,15 @@ function numberSetting(
     );
   }
   return value;
+}
+
+function protocolSetting({ lock_protocol: value }: Record<string, string>): LockProtocol {
+  if (value === 'value' || value === 'tview') return value;
+  throw new TviewsError(
+    SqlState.invalidParameterValue,
+    `invalid value in tviews.setting for "lock_protocol": ${value}`,
+    { hint: 'It is "value" or "tview".' },
+  );
 }
 
 export async function requireInstalled(executor: SqlExecutor): Promise<void> {
@@ -295,7 +305,7 @@ export function refreshedTview(registry: Registry, tview: RegisteredTview): Refr
 export function flushedTviews(registry: Registry): FlushedTview[] {
   return registry.tviews.map((tview) => ({
     id: tview.id,
-    table: tview.plan.table,
+    plan: tview.plan,
     sourceIds: tview.sourceIds,
     ownSourceId: registry.sources.find(({ oid }) => oid === tview.oid)?.id ?? null,
   }));

@@ -16,6 +16,8 @@ export interface CatalogColumn extends Column {
   readonly isArray: boolean;
   /** Whether a default btree operator class exists, so that the column can be in a primary key. */
   readonly isOrdered: boolean;
+  /** Whether a default hash operator class exists for exactly this type: then equal values have equal hashes. */
+  readonly isHashable: boolean;
   readonly hasModifier: boolean;
   readonly collationOid: number;
   /** False for collations under which different strings are equal. */
@@ -126,6 +128,10 @@ const columnsQuery = `
                SELECT FROM pg_catalog.pg_cast AS same
                WHERE same.castsource = base.oid AND same.casttarget = class.opcintype
                  AND same.castmethod = 'b' AND same.castcontext = 'i'))) AS "isOrdered",
+         base.typtype = 'e' OR EXISTS (
+           SELECT FROM pg_catalog.pg_opclass AS class
+           JOIN pg_catalog.pg_am AS method ON method.oid = class.opcmethod AND method.amname = 'hash'
+           WHERE class.opcdefault AND class.opcintype = CASE base.oid WHEN 1043 THEN 25 ELSE base.oid END) AS "isHashable",
          attribute.attcollation::int8 AS "collationOid",
          COALESCE(coll.collisdeterministic, true) AS "isDeterministic",
          CASE WHEN attribute.attcollation <> type.typcollation THEN

@@ -6,6 +6,7 @@ import type { SqlExecutor } from '../database/executor.ts';
 import { type Catalog, type CatalogColumn, type CatalogRelation, loadCatalog } from './catalog.ts';
 import { derivePaths } from './derive.ts';
 import { refuseNondeterminism } from './determinism.ts';
+import { type DerivedEdges, deriveEdges } from './edges.ts';
 import { parseSelect, type SelectStmt } from './grammar.ts';
 import { indexAdvice } from './index-advice.ts';
 import { chooseKey, type KeyColumn } from './key.ts';
@@ -49,13 +50,16 @@ export async function compileDefinition(executor: SqlExecutor, input: CompileInp
   const key = chooseKey(definition, catalog, input.key, input.table.name.replace(/^tv_/, ''));
   const paths = derivePaths(definition, key);
   const queries = paths.map((path) => writeKeyQuery(definition, key, path));
+  const relations = [...new Set(definition.occurrences.map(({ relation }) => relation))];
+  const { locks, reads } = deriveEdges(definition, key, paths, relations);
   return {
     table: input.table,
     view: input.view,
     definition: catalog.views.get(catalog.root.oid)!.definition,
     columns: catalog.root.columns.map(planColumn),
     key: key.map(({ output }: KeyColumn) => planColumn(output)),
-    sources: planSources(catalog, definition, queries),
+    sources: relations.map((relation) => planSource(catalog, definition, relation, queries, reads)),
+    locks,
     advice: [...definition.advice, ...advice, ...indexAdvice(definition, paths)],
   };
 }
@@ -86,40 +90,41 @@ function planColumn({ name, type, collation }: CatalogColumn): Column {
   return { name, type, collation };
 }
 
-function planSources(
+function planSource(
   catalog: Catalog,
   definition: ResolvedDefinition,
+  relation: CatalogRelation,
   queries: readonly KeyQuery[],
-): readonly Source[] {
-  const relations = new Set(definition.occurrences.map(({ relation }) => relation));
-  return [...relations].map((relation): Source => {
-    const own = definition.occurrences.filter((occurrence) => occurrence.relation === relation);
-    const links = new Set(own.flatMap(({ index }) => queries[index]!.reads));
-    for (const { name, generated } of relation.columns) {
-      if (generated === 'virtual' && links.has(name)) refuseVirtual(relation, name);
-    }
-    const referenced = new Set([
-      ...links,
-      ...own.flatMap((occurrence) => [...occurrence.referenced]),
-      ...columnsByCatalog(catalog, relation),
-    ]);
-    // A virtual column has no value in a trigger's transition table: what it is computed from stands for it.
-    const readsVirtual = relation.columns.some(
-      ({ name, generated }) => generated === 'virtual' && referenced.has(name),
-    );
-    return {
-      oid: relation.oid,
-      table: relation.name,
-      kind: relation.isTview ? 'tview' : 'table',
-      linkColumns: relation.columns.filter(({ name }) => links.has(name)).map(planColumn),
-      referencedColumns: relation.columns
-        .filter(({ generated }) => !readsVirtual || generated !== 'virtual')
-        .map(({ name }) => name)
-        .filter((name) => readsVirtual || referenced.has(name)),
-      primaryKey: relation.primaryKey,
-      occurrences: own.map(({ index }) => queries[index]!.occurrence),
-    };
-  });
+  edgeReads: DerivedEdges['reads'],
+): Source {
+  const own = definition.occurrences.filter((occurrence) => occurrence.relation === relation);
+  const links = new Set(
+    own.flatMap(({ index }) => [...queries[index]!.reads, ...(edgeReads.get(index) ?? [])]),
+  );
+  for (const { name, generated } of relation.columns) {
+    if (generated === 'virtual' && links.has(name)) refuseVirtual(relation, name);
+  }
+  const referenced = new Set([
+    ...links,
+    ...own.flatMap((occurrence) => [...occurrence.referenced]),
+    ...columnsByCatalog(catalog, relation),
+  ]);
+  // A virtual column has no value in a trigger's transition table: what it is computed from stands for it.
+  const readsVirtual = relation.columns.some(
+    ({ name, generated }) => generated === 'virtual' && referenced.has(name),
+  );
+  return {
+    oid: relation.oid,
+    table: relation.name,
+    kind: relation.isTview ? 'tview' : 'table',
+    linkColumns: relation.columns.filter(({ name }) => links.has(name)).map(planColumn),
+    referencedColumns: relation.columns
+      .filter(({ generated }) => !readsVirtual || generated !== 'virtual')
+      .map(({ name }) => name)
+      .filter((name) => readsVirtual || referenced.has(name)),
+    primaryKey: relation.primaryKey,
+    occurrences: own.map(({ index }) => queries[index]!.occurrence),
+  };
 }
 
 /** What PostgreSQL itself says is read: the walk should have found all of it, and if not, more is only slower. */

@@ -46,13 +46,56 @@ export interface Source {
   readonly table: QualifiedName;
   /** `table`: captured by triggers. `tview`: its changes come from the flush of that tview. */
   readonly kind: 'table' | 'tview';
-  /** Columns any key query reads from `changed`. The images carry exactly these. Never empty. */
+  /** Columns any key query reads from `changed`, and those by which others link to this table. The images carry exactly these. Never empty. */
   readonly linkColumns: readonly Column[];
   /** Every column the definition reads: an update that changes none of them is no change. Includes the link columns. */
   readonly referencedColumns: readonly string[];
   /** The source's primary key, by which an update's old and new image are paired; null where there is none. */
   readonly primaryKey: readonly string[] | null;
   readonly occurrences: readonly Occurrence[];
+}
+
+/** One equality of an edge: `far.x = near.y`. */
+export interface EdgeLink {
+  readonly far: string;
+  readonly near: string;
+  /**
+   * Whether equal values of the two columns have equal hashes, so that a lock can stand for a value. Where no link of an
+   * edge has, the edge is one lock.
+   */
+  readonly isHashed: boolean;
+}
+
+/**
+ * One hop of the tree of paths: a table's rows (far), and those of the table by which they reach the key (near). Between
+ * two transactions that change one side each, neither of which sees the other's row, a lock on the value that would join
+ * the two is all that tells them of each other (decision 009). An occurrence that has the key itself has no edge: the lock
+ * on the key is its.
+ */
+export interface Edge {
+  /** Places in `sources`. */
+  readonly farSource: number;
+  readonly nearSource: number;
+  readonly links: readonly EdgeLink[];
+  /** Types of the links' far columns, for values that are carried on to the next edge. */
+  readonly types: readonly string[];
+  /** Whose lock is exclusive: that of the side which has at most one row per value. The other side's rows do not exclude each other. */
+  readonly exclusive: 'far' | 'near';
+  /**
+   * Edges whose near table is this one's far table: what changes below them reaches the key through rows of this far
+   * table. Each query reads the values locked below from a relation `below` (columns v1, v2, …) and yields this edge's.
+   */
+  readonly hops: readonly { readonly edge: number; readonly query: string }[];
+  /** For people: `category c → product p (p.fk_category = c.pk_category)`. */
+  readonly path: string;
+}
+
+/** What a flush locks, beside the keys, so that no two transactions miss each other. */
+export interface ValueLocks {
+  /** In the order in which they are locked: the farthest from the key first. */
+  readonly edges: readonly Edge[];
+  /** Whether equal keys have equal hashes; where not, all keys are one lock. */
+  readonly keyIsHashed: boolean;
 }
 
 /** Something the user should know that does not stop the tview from being created. */
@@ -73,6 +116,8 @@ export interface RefreshPlan {
   /** The columns that identify a row, a subset of `columns`, in key order. Never empty. */
   readonly key: readonly Column[];
   readonly sources: readonly Source[];
+  /** Null where values cannot be locked; absent in plans from before there were such locks. Then the tview is one lock. */
+  readonly locks?: ValueLocks | null;
   readonly advice: readonly Advice[];
 }
 

@@ -31,12 +31,13 @@ export function readChange(message: string): Change | null {
     throw error;
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return null;
-  const { s: source, r: images, all, t: tviews, queued, ...rest } = value as Record<string, unknown>;
+  const { s: source, r: images, all, t: tviews, k: kept, queued, ...rest } = value as Record<string, unknown>;
   if (Object.keys(rest).length > 0) return null;
   if (queued !== undefined) return queued === true && Object.keys(value).length === 1 ? QUEUED : null;
   const isWhole = Array.isArray(images) ? all === undefined : images === undefined && all === true;
   if (!isWhole || !isId(source)) return null;
   if (tviews !== undefined && !(Array.isArray(tviews) && tviews.every(isId))) return null;
+  if (kept !== undefined && kept !== true) return null;
   return { source, text };
 }
 

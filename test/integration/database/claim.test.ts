@@ -59,7 +59,11 @@ test('a claimed transaction sends its changes and touches no queue', async () =>
       code: 'TV001',
       change: {
         s: registry.sources.find(({ name }) => name === 'tb_product')!.id,
-        r: [{ pk_product: 1 }, { pk_product: 2 }],
+        r: [
+          { pk_product: 1, fk_category: 2 },
+          { pk_product: 2, fk_category: 3 },
+        ],
+        k: true,
       },
     },
   ]);

@@ -1,4 +1,4 @@
-/** Two writers at once: exact by waiting under READ COMMITTED, exact by 40001 above it. */
+/** Two writers at once: exact by waiting under READ COMMITTED; above it by 40001, or by a second look after COMMIT. */
 import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { dropTview } from '../../../src/database/drop.ts';
@@ -6,7 +6,7 @@ import { inTransaction } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
-import { apply, nothing, owed, product, shop, tables } from './support.ts';
+import { apply, nothing, noticesOf, owed, product, shop, tables, useLocks } from './support.ts';
 
 let database: FreshDatabase;
 let owner: pg.Client;
@@ -37,20 +37,30 @@ async function untilWaiting(client: pg.Client, watcher = owner): Promise<void> {
   throw new Error(`backend ${pid} did not come to wait for a lock`);
 }
 
-/** Both write; the second commits while the first, flushed already, still holds its locks. */
-async function race(first: string, second: string): Promise<void> {
+/**
+ * Both write; the second commits while the first, flushed already, still holds its locks.
+ * @returns whether the second had to wait
+ */
+async function race(first: string, second: string): Promise<boolean> {
   await one.query('BEGIN');
   await two.query('BEGIN');
   await one.query(first);
   await two.query(second);
   await one.query('SET CONSTRAINTS ALL IMMEDIATE');
-  const committed = two.query('COMMIT');
-  await untilWaiting(two);
+  const committed = two.query('COMMIT').then(() => false);
+  const waited = await Promise.race([committed, untilWaiting(two).then(() => true)]);
   await one.query('COMMIT');
   await committed;
+  return waited;
 }
 
-describe('two transactions stay exact when', () => {
+describe.each([
+  'value',
+  'tview',
+] as const)('with locks by %s, two transactions stay exact when', (protocol) => {
+  beforeAll(() => useLocks(owner, protocol));
+  // Of other products, in other categories.
+  const apart = 'a parent goes and a child of another comes';
   const pairs: Record<string, [string, string]> = {
     'both insert a child of one parent': [
       'INSERT INTO tb_review VALUES (3001, 1, 1)',
@@ -64,27 +74,30 @@ describe('two transactions stay exact when', () => {
       `UPDATE tb_product SET fk_category = 3 WHERE pk_product = 1`,
       `UPDATE tb_category SET name = 'target' WHERE pk_category = 3`,
     ],
-    'a parent goes and a child of another comes': [
+    [apart]: [
       'DELETE FROM tb_product WHERE pk_product = 19',
       'UPDATE tb_review SET fk_product = 2 WHERE pk_review = 20',
     ],
     'a source is truncated in one': ['TRUNCATE tb_review', `UPDATE tb_category SET name = 'beside'`],
   };
   for (const [what, [first, second]] of Object.entries(pairs)) {
+    const waits = protocol === 'tview' || what !== apart;
     test(what, async () => {
-      await race(first, second);
+      expect(await race(first, second)).toBe(waits);
       expect(await owed(database)).toEqual(nothing);
     });
     if (!first.startsWith('TRUNCATE')) {
       test(`${what}, the other way round`, async () => {
-        await race(second, first);
+        expect(await race(second, first)).toBe(waits);
         expect(await owed(database)).toEqual(nothing);
       });
     }
   }
 });
 
-describe.each(['REPEATABLE READ', 'SERIALIZABLE'])('under %s', (level) => {
+describe.each(['REPEATABLE READ', 'SERIALIZABLE'])('with locks by tview, under %s', (level) => {
+  beforeAll(() => useLocks(owner, 'tview'));
+
   test('a flush that could not see an earlier one fails with 40001', async () => {
     await one.query(`BEGIN ISOLATION LEVEL ${level}`);
     await one.query('SELECT count(*) FROM tb_product');
@@ -157,6 +170,92 @@ describe.each(['REPEATABLE READ', 'SERIALIZABLE'])('under %s', (level) => {
     await one.query(`UPDATE tb_product SET name = 'restored' WHERE pk_product = 8`);
     await one.query('COMMIT');
     expect(await owed(database)).toEqual(nothing);
+  });
+});
+
+describe.each(['REPEATABLE READ', 'SERIALIZABLE'])('with locks by value, under %s', (level) => {
+  beforeAll(() => useLocks(owner, 'value'));
+  const pending = async (): Promise<number> =>
+    (await owner.query<{ count: number }>('SELECT count(*)::int FROM tviews.repair')).rows[0]!.count;
+  const repairAll = async (): Promise<void> => {
+    while (Number((await owner.query('SELECT tviews.repair() AS left')).rows[0]!.left) > 0);
+  };
+
+  describe('of a row that no other transaction writes', () => {
+    beforeAll(async () => {
+      await owner.query(`
+        CREATE TABLE tb_parent (id int PRIMARY KEY, name text);
+        CREATE TABLE tb_child (id int PRIMARY KEY, fk_parent int NOT NULL REFERENCES tb_parent);
+        CREATE INDEX ON tb_child (fk_parent);
+        INSERT INTO tb_parent VALUES (1, 'old')`);
+      await apply(
+        owner,
+        'tv_child',
+        'SELECT c.id, p.name FROM tb_child c JOIN tb_parent p ON p.id = c.fk_parent',
+      );
+    });
+    afterAll(async () => {
+      await inTransaction(executorOf(owner), () =>
+        dropTview(executorOf(owner), { kind: 'drop', schema: null, name: 'tv_child', ifExists: false }),
+      );
+      await owner.query('DROP TABLE tb_child, tb_parent');
+    });
+
+    test('what a flush could not see is made good after COMMIT', async () => {
+      const notices = noticesOf(one);
+      await one.query(`BEGIN ISOLATION LEVEL ${level}`);
+      await one.query('SELECT FROM tb_parent');
+      await two.query(`UPDATE tb_parent SET name = 'new'`);
+      await one.query('INSERT INTO tb_child VALUES (1, 1)');
+      await one.query('COMMIT');
+      expect(notices).toMatchObject([{ code: 'TV002' }]);
+      expect(await divergence(owner, 'shop.tv_child')).toEqual({ ...inStep, different: 1 });
+      expect(await pending()).toBe(1);
+      await repairAll();
+      expect(await divergence(owner, 'shop.tv_child')).toEqual(inStep);
+      expect(await pending()).toBe(0);
+    });
+
+    test('a writer whose snapshot is older than the tview loses nothing', async () => {
+      await one.query(`BEGIN ISOLATION LEVEL ${level}`);
+      await one.query('SELECT FROM tb_parent');
+      await apply(owner, 'tv_younger', 'SELECT c.id, c.fk_parent FROM tb_child c');
+      await one.query('INSERT INTO tb_child VALUES (2, 1)');
+      await one.query('COMMIT');
+      await repairAll();
+      expect(await divergence(owner, 'shop.tv_younger')).toEqual(inStep);
+      await inTransaction(executorOf(owner), () =>
+        dropTview(executorOf(owner), { kind: 'drop', schema: null, name: 'tv_younger', ifExists: false }),
+      );
+    });
+  });
+
+  test('a transaction that is rolled back leaves nothing to repair', async () => {
+    await one.query(`BEGIN ISOLATION LEVEL ${level}`);
+    await one.query(`INSERT INTO tb_product VALUES (302, 2, 'mine')`);
+    await one.query('SET CONSTRAINTS ALL IMMEDIATE');
+    await one.query('ROLLBACK');
+    expect(await pending()).toBe(0);
+  });
+
+  test('whoever waits for a repair in progress has it done', async () => {
+    await one.query(`BEGIN ISOLATION LEVEL ${level}`);
+    await one.query(`INSERT INTO tb_product VALUES (303, 2, 'mine')`);
+    await one.query('COMMIT');
+    const other = await database.client();
+    await other.query('BEGIN');
+    await other.query('SELECT tviews.repair()');
+    const repaired = repairAll();
+    await untilWaiting(owner, other);
+    await other.query('COMMIT');
+    await repaired;
+    expect(await pending()).toBe(0);
+  });
+
+  test('a repair is none of a transaction that keeps its snapshot', async () => {
+    await owner.query(`BEGIN ISOLATION LEVEL ${level}`);
+    await expect(owner.query('SELECT tviews.repair()')).rejects.toMatchObject({ code: '25001' });
+    await owner.query('ROLLBACK');
   });
 });
 

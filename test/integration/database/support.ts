@@ -1,6 +1,7 @@
 /** A small shop with tviews, for the tests of what happens inside the database. */
 import type pg from 'pg';
 import { type Applied, applyInTransaction } from '../../../src/database/apply.ts';
+import type { LockProtocol } from '../../../src/database/locks.ts';
 import { init } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import type { CreateTview } from '../../../src/definition/plan.ts';
@@ -89,6 +90,12 @@ export async function owed(database: FreshDatabase): Promise<Divergence & { queu
   } finally {
     await client.end();
   }
+}
+
+/** What an administrator does who wants the other kind of locks. */
+export async function useLocks(owner: pg.Client, protocol: LockProtocol): Promise<void> {
+  await owner.query(`UPDATE tviews.setting SET value = $1 WHERE name = 'lock_protocol'`, [protocol]);
+  await init(executorOf(owner));
 }
 
 export const nothing = { missing: 0, surplus: 0, different: 0, queued: 0 };

@@ -30,8 +30,12 @@ const plan: RefreshPlan = {
       oid: 1,
       table: { schema: 'shop', name: 'line' },
       kind: 'table',
-      linkColumns: [column('order_id', 'bigint'), column('sku"', 'character varying(20)', 'pg_catalog."C"')],
-      referencedColumns: ['order_id', 'sku"', 'quantity'],
+      linkColumns: [
+        column('order_id', 'bigint'),
+        column('sku"', 'character varying(20)', 'pg_catalog."C"'),
+        column('factor', 'numeric'),
+      ],
+      referencedColumns: ['order_id', 'sku"', 'factor', 'quantity'],
       primaryKey: ['order_id', 'sku"'],
       occurrences: [
         {
@@ -49,8 +53,8 @@ const plan: RefreshPlan = {
       oid: 2,
       table: { schema: 'shop', name: 'rate' },
       kind: 'table',
-      linkColumns: [column('factor', 'numeric')],
-      referencedColumns: ['factor', 'label'],
+      linkColumns: [column('factor', 'numeric'), column('unit', 'text')],
+      referencedColumns: ['factor', 'label', 'unit'],
       primaryKey: null,
       occurrences: [
         {
@@ -65,10 +69,64 @@ const plan: RefreshPlan = {
         },
       ],
     },
+    {
+      oid: 3,
+      table: { schema: 'shop', name: 'unit' },
+      kind: 'table',
+      linkColumns: [column('code', 'text')],
+      referencedColumns: ['code', 'name'],
+      primaryKey: ['code'],
+      occurrences: [
+        {
+          index: 2,
+          alias: 'u',
+          mapping: 'mapped',
+          keyColumns: null,
+          path: 'unit u → rate r (r.unit = u.code) → line l (l.factor = r.factor)',
+          keyQuery: `SELECT l.order_id, l."sku"""
+FROM changed
+JOIN "shop"."rate" AS r ON r.unit OPERATOR(pg_catalog.=) changed.code
+JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) r.factor`,
+          probes: [],
+        },
+      ],
+    },
   ],
+  locks: {
+    keyIsHashed: true,
+    edges: [
+      {
+        farSource: 2,
+        nearSource: 1,
+        links: [{ far: 'code', near: 'unit', isHashed: true }],
+        types: ['text'],
+        exclusive: 'far',
+        hops: [],
+        path: 'unit u → rate r (r.unit = u.code)',
+      },
+      {
+        farSource: 1,
+        nearSource: 0,
+        links: [{ far: 'factor', near: 'factor', isHashed: true }],
+        types: ['numeric'],
+        exclusive: 'far',
+        hops: [
+          {
+            edge: 0,
+            query: `SELECT t.factor
+FROM below
+JOIN "shop"."rate" AS t ON t.unit OPERATOR(pg_catalog.=) below.v1`,
+          },
+        ],
+        path: 'rate r → line l (l.factor = r.factor)',
+      },
+    ],
+  },
   advice: [],
 };
 const keyEquality = ['=', '='];
+const sourceIds = [7, 8, 10];
+const locks = { lockSpace: 1953916265, lockProtocol: 'value' } as const;
 
 test('capture of a source with a primary key', async () => {
   const { linkColumns, referencedColumns, primaryKey } = plan.sources[0]!;
@@ -95,19 +153,27 @@ test('capture of an update without a primary key', async () => {
 test('refresh of a tview that another one reads, and its comparison', async () => {
   const asSource = { linkColumns: [column('order_id', 'bigint')], referencedColumns: ['order_id', 'data'] };
   await golden('refresh', [
-    refreshFunction({ id: 3, plan, sourceIds: [7, 8], keyEquality, asSource }, { fullRefreshShare: 0.15 }),
+    refreshFunction({ id: 3, plan, sourceIds, keyEquality, asSource }, { ...locks, fullRefreshShare: 0.15 }),
     compareFunction({ id: 3, plan, keyEquality }),
   ]);
+});
+
+/** From before there were locks on values: one lock for all of it. */
+const { locks: _, ...older } = { ...plan, table: { schema: 'shop', name: 'tv_order' } };
+
+test('refresh of a tview that is one lock', async () => {
+  const tview = { id: 4, plan: older, sourceIds, keyEquality, asSource: null };
+  await golden('refresh-one-lock', [refreshFunction(tview, { ...locks, fullRefreshShare: 0.15 })]);
 });
 
 test('flush of two tviews, one over the other', async () => {
   await golden('flush', [
     flushFunction(
       [
-        { id: 4, table: { schema: 'shop', name: 'tv_order' }, sourceIds: [9], ownSourceId: null },
-        { id: 3, table: plan.table, sourceIds: [7, 8], ownSourceId: 9 },
+        { id: 4, plan: older, sourceIds: [9], ownSourceId: null },
+        { id: 3, plan, sourceIds, ownSourceId: 9 },
       ],
-      { lockSpace: 1953916265 },
+      locks,
     ),
   ]);
 });

@@ -7,7 +7,7 @@ DECLARE
   change jsonb;
   claimed boolean;
 BEGIN
-  SELECT jsonb_agg(jsonb_build_object('order_id', r."order_id", 'sku"', r."sku""")) INTO images
+  SELECT jsonb_agg(jsonb_build_object('order_id', r."order_id", 'sku"', r."sku""", 'factor', r."factor"::text)) INTO images
   FROM new_rows AS r;
   IF images IS NULL THEN
     RETURN NULL;
@@ -54,15 +54,15 @@ DECLARE
   matters_2 boolean;
 BEGIN
   SELECT
-    jsonb_agg(jsonb_build_object('order_id', n."order_id", 'sku"', n."sku""")) FILTER (WHERE n."tviews there"),
-    jsonb_agg(jsonb_build_object('order_id', o."order_id", 'sku"', o."sku""")) FILTER (WHERE o."tviews there" AND (n."tviews there" IS NULL OR ROW(o."order_id", o."sku""")::record *<> ROW(n."order_id", n."sku""")::record)),
-    bool_or(o."tviews there" IS NULL OR n."tviews there" IS NULL OR ROW(o."order_id", o."sku""", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."quantity")::record),
+    jsonb_agg(jsonb_build_object('order_id', n."order_id", 'sku"', n."sku""", 'factor', n."factor"::text)) FILTER (WHERE n."tviews there"),
+    jsonb_agg(jsonb_build_object('order_id', o."order_id", 'sku"', o."sku""", 'factor', o."factor"::text)) FILTER (WHERE o."tviews there" AND (n."tviews there" IS NULL OR ROW(o."order_id", o."sku""", o."factor")::record *<> ROW(n."order_id", n."sku""", n."factor")::record)),
+    bool_or(o."tviews there" IS NULL OR n."tviews there" IS NULL OR ROW(o."order_id", o."sku""", o."factor", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."factor", n."quantity")::record),
     bool_or(o."tviews there" IS NULL OR n."tviews there" IS NULL OR ROW(o."order_id", o."sku""")::record *<> ROW(n."order_id", n."sku""")::record)
   INTO images, old_images, matters_1, matters_2
   FROM (SELECT *, true AS "tviews there" FROM old_rows) AS o
   FULL JOIN (SELECT *, true AS "tviews there" FROM new_rows) AS n ON n."order_id" = o."order_id" AND n."sku""" = o."sku"""
   WHERE o."tviews there" IS NULL OR n."tviews there" IS NULL
-    OR ROW(o."order_id", o."sku""", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."quantity")::record;
+    OR ROW(o."order_id", o."sku""", o."factor", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."factor", n."quantity")::record;
   IF old_images IS NOT NULL THEN
     images := COALESCE(images, '[]') || old_images;
   END IF;
@@ -73,6 +73,9 @@ BEGIN
     change := jsonb_build_object('s', 7, 'all', true);
   ELSE
     change := jsonb_build_object('s', 7, 'r', images);
+  END IF;
+  IF old_images IS NULL THEN
+    change := change || '{"k": true}';
   END IF;
   IF NOT (matters_1 AND matters_2) THEN
     change := change || jsonb_build_object('t', CASE WHEN matters_1 THEN '[3]'::jsonb ELSE '[]' END || CASE WHEN matters_2 THEN '[4]'::jsonb ELSE '[]' END);
@@ -110,7 +113,7 @@ DECLARE
   change jsonb;
   claimed boolean;
 BEGIN
-  SELECT jsonb_agg(jsonb_build_object('order_id', r."order_id", 'sku"', r."sku""")) INTO images
+  SELECT jsonb_agg(jsonb_build_object('order_id', r."order_id", 'sku"', r."sku""", 'factor', r."factor"::text)) INTO images
   FROM old_rows AS r;
   IF images IS NULL THEN
     RETURN NULL;

@@ -9,9 +9,9 @@ DECLARE
   claimed boolean;
 BEGIN
   WITH before AS (
-    SELECT jsonb_build_object('factor', o."factor"::text) AS image, ROW(o."factor", o."label")::text AS content FROM old_rows AS o
+    SELECT jsonb_build_object('factor', o."factor"::text, 'unit', o."unit") AS image, ROW(o."factor", o."label", o."unit")::text AS content FROM old_rows AS o
   ), after AS (
-    SELECT jsonb_build_object('factor', n."factor"::text) AS image, ROW(n."factor", n."label")::text AS content FROM new_rows AS n
+    SELECT jsonb_build_object('factor', n."factor"::text, 'unit', n."unit") AS image, ROW(n."factor", n."label", n."unit")::text AS content FROM new_rows AS n
   )
   SELECT jsonb_agg(DISTINCT d.image) INTO images
   FROM (

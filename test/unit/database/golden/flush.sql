@@ -21,15 +21,16 @@ AS $$
 DECLARE
   merged jsonb;
   relevant jsonb;
+  kept jsonb;
   single jsonb;
   flushing text;
   abbreviations text := current_setting('timezone_abbreviations');
   done boolean;
-  reached_3 boolean;
-  reached_4 boolean;
   result record;
   report jsonb := '[]';
   own_xid bigint;
+  snapshot_is_kept boolean;
+  by_value boolean := false;
   ticket bigint;
   started timestamptz;
 BEGIN
@@ -49,6 +50,7 @@ BEGIN
   END IF;
   merged := '{}';
   relevant := '{}';
+  kept := '{}';
   IF jsonb_array_length(changes) <= 16 THEN
     FOR i IN 0 .. jsonb_array_length(changes) - 1 LOOP
       single := changes->i;
@@ -56,6 +58,9 @@ BEGIN
         merged := merged || jsonb_build_object(single->>'s', single->'r');
         IF single ? 't' THEN
           relevant := relevant || jsonb_build_object(single->>'s', single->'t');
+        END IF;
+        IF single->'k' = 'true' THEN
+          kept := kept || jsonb_build_object(single->>'s', true);
         END IF;
       ELSIF single <> '{"queued": true}' THEN
         merged := NULL;
@@ -72,6 +77,7 @@ BEGIN
       change = '{"queued": true}'
       OR (
         jsonb_typeof(change->'s') = 'number' AND COALESCE(jsonb_typeof(change->'t'), 'array') = 'array'
+        AND COALESCE(change->'k', 'true') = 'true'
         AND (jsonb_typeof(change->'r') = 'array' OR change->'all' = 'true')
       )
       OR (jsonb_typeof(change->'tview') = 'number' AND change->'all' = 'true')
@@ -106,16 +112,19 @@ BEGIN
       GROUP BY change->>'s'
       HAVING bool_and(change ? 't')
     ) AS c;
+    -- Rows of a source have kept their links where each of its changes says so.
+    SELECT COALESCE(jsonb_object_agg(c.source, true), '{}') INTO kept
+    FROM (
+      SELECT change->>'s' AS source
+      FROM jsonb_array_elements(changes) AS change
+      WHERE change ? 's'
+      GROUP BY change->>'s'
+      HAVING bool_and(change ? 'k')
+    ) AS c;
   END IF;
 
-  -- Who may have to be refreshed: told of a change itself, or reading a tview that may be.
-  reached_3 := merged ?| array['7', '8', 't3'];
-  reached_4 := merged ?| array['9', 't4'] OR reached_3;
-  IF reached_3 THEN done := pg_advisory_xact_lock(1953916265, 3) IS NOT NULL; END IF;
-  IF reached_4 THEN done := pg_advisory_xact_lock(1953916265, 4) IS NOT NULL; END IF;
-
   IF merged <> '{}' THEN
-    own_xid := pg_current_xact_id()::text::bigint;
+    snapshot_is_kept := current_setting('transaction_isolation') IN ('repeatable read', 'serializable');
     -- Opens the guards of the tv_ tables. Not in a SET clause: only a superuser may put a setting of ours into one. A flush
     -- inside of a flush, by a trigger on a tv_ table that writes a source under SET CONSTRAINTS IMMEDIATE, leaves them open.
     flushing := COALESCE(current_setting('tviews.flushing', true), 'off');
@@ -125,34 +134,30 @@ BEGIN
       done := set_config('timezone_abbreviations', 'Default', true) IS NOT NULL;
     END IF;
     -- "shop.tv_order line"
-    IF reached_3 THEN
-      IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
-        SELECT t.last_value INTO ticket FROM tviews.ticket_3 AS t;
-        IF ticket <> own_xid AND NOT pg_visible_in_snapshot(ticket::text::xid8, pg_current_snapshot())
-          AND NOT tviews.is_foreign_ticket(ticket)
-        THEN
-          RAISE serialization_failure USING
-            MESSAGE = 'could not serialize access due to concurrent refresh of tview "shop.tv_order line"',
-            HINT = 'The transaction might succeed if retried.';
-        END IF;
+    IF merged ?| array['10', '7', '8', 't3'] THEN
+      IF 'true'::jsonb IN (merged->'7', merged->'8', merged->'10', merged->'t3') IS TRUE THEN
+        done := pg_advisory_xact_lock(1953916265, 49152) IS NOT NULL;
+      ELSE
+        done := pg_advisory_xact_lock_shared(1953916265, 49152) IS NOT NULL;
       END IF;
-      done := setval('tviews.ticket_3', own_xid) IS NOT NULL;
-      IF merged ?| array['7', '8', 't3'] THEN
-        started := clock_timestamp();
-        result := tviews."refresh_tv_order line_3"(merged);
-        report := report || jsonb_build_object(
-          'tview', 3, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
-          'unchanged', result.keys - result.written - result.deleted,
-          'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
-        );
-        IF result.images IS NOT NULL THEN
-          merged := merged || jsonb_build_object('9', result.images);
-        END IF;
+      by_value := true;
+      started := clock_timestamp();
+      result := tviews."refresh_tv_order line_3"(merged, kept);
+      report := report || jsonb_build_object(
+        'tview', 3, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
+        'unchanged', result.keys - result.written - result.deleted,
+        'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
+      );
+      IF result.images IS NOT NULL THEN
+        merged := merged || jsonb_build_object('9', result.images);
+        kept := kept - '9';
       END IF;
     END IF;
     -- "shop.tv_order"
-    IF reached_4 THEN
-      IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+    IF merged ?| array['9', 't4'] THEN
+      done := pg_advisory_xact_lock(1953916265, 65536) IS NOT NULL;
+      own_xid := pg_current_xact_id()::text::bigint;
+      IF snapshot_is_kept THEN
         SELECT t.last_value INTO ticket FROM tviews.ticket_4 AS t;
         IF ticket <> own_xid AND NOT pg_visible_in_snapshot(ticket::text::xid8, pg_current_snapshot())
           AND NOT tviews.is_foreign_ticket(ticket)
@@ -163,15 +168,21 @@ BEGIN
         END IF;
       END IF;
       done := setval('tviews.ticket_4', own_xid) IS NOT NULL;
-      IF merged ?| array['9', 't4'] THEN
-        started := clock_timestamp();
-        result := tviews."refresh_tv_order_4"(merged);
-        report := report || jsonb_build_object(
-          'tview', 4, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
-          'unchanged', result.keys - result.written - result.deleted,
-          'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
-        );
-      END IF;
+      started := clock_timestamp();
+      result := tviews."refresh_tv_order_4"(merged, kept);
+      report := report || jsonb_build_object(
+        'tview', 4, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
+        'unchanged', result.keys - result.written - result.deleted,
+        'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
+      );
+    END IF;
+    IF by_value AND snapshot_is_kept THEN
+      INSERT INTO tviews.repair (changes) VALUES (changes);
+      RAISE INFO USING
+        ERRCODE = 'TV002',
+        MESSAGE = format('tviews are looked at again after COMMIT of this %s transaction', upper(current_setting('transaction_isolation'))),
+        DETAIL = 'What others committed since its snapshot was taken, it could not see.',
+        HINT = 'A tview-proxy does so before it answers. Without one, run "tviews repair".';
     END IF;
     done := set_config('tviews.flushing', flushing, true) IS NOT NULL;
     IF abbreviations <> 'Default' THEN

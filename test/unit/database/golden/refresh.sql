@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION tviews."refresh_tv_order line_3"(
-  changes jsonb, OUT keys bigint, OUT written bigint, OUT deleted bigint, OUT images jsonb
+  changes jsonb, kept jsonb, OUT keys bigint, OUT written bigint, OUT deleted bigint, OUT images jsonb
 )
 -- Its settings are those of flush, which alone calls it: each SET clause here would cost time for every tview of a flush.
 LANGUAGE plpgsql SECURITY DEFINER
@@ -7,9 +7,15 @@ AS $$
 #variable_conflict use_column
 <<refresh>>
 DECLARE
-  everything boolean := false;
+  everything boolean;
+  many boolean := false;
   key_1 bigint[];
   key_2 character varying[];
+  far_1_1 text[];
+  far_2_1 numeric[];
+  far_count integer;
+  near_count integer;
+  done boolean;
   -- Not a variable for each column: one of a domain that is NOT NULL could not be declared, one of a row not be written.
   new_row record;
   old_image jsonb;
@@ -18,9 +24,119 @@ DECLARE
   computed bigint;
   duplicate text;
 BEGIN
-  -- Keys: from the images alone or along the path to the root, links only (keys-and-locks.md, Theorem 2).
-  everything := 'true'::jsonb IN (changes->'7', changes->'8', changes->'t3') IS TRUE;
+  everything := 'true'::jsonb IN (changes->'7', changes->'8', changes->'10', changes->'t3') IS TRUE;
   IF NOT everything THEN
+    -- unit u → rate r (r.unit = u.code)
+    IF jsonb_array_length(changes->'10') = 1 THEN
+      IF (changes->'10'->0->>'code')::text IS NOT NULL THEN
+        refresh.far_1_1 := array[(changes->'10'->0->>'code')::text];
+      END IF;
+    ELSIF jsonb_array_length(changes->'10') > 1 THEN
+      SELECT refresh.far_1_1 || array_agg(f.v1)
+      INTO refresh.far_1_1
+      FROM (
+        SELECT DISTINCT i."code"
+        FROM (
+          SELECT image."code"
+          FROM jsonb_to_recordset(changes->'10') AS image ("code" text)
+        ) AS i
+      ) AS f (v1)
+      WHERE f.v1 IS NOT NULL;
+    END IF;
+    far_count := COALESCE(cardinality(refresh.far_1_1), 0);
+    near_count := CASE WHEN kept ? '8' THEN 0 ELSE COALESCE(jsonb_array_length(changes->'8'), 0) END;
+    IF far_count = 1 AND near_count = 0 THEN
+      done := pg_advisory_xact_lock(1953916265, 49664 + (hash_record(ROW(refresh.far_1_1[1])) & 255)) IS NOT NULL;
+    ELSIF far_count = 0 AND near_count = 1 THEN
+      IF (changes->'8'->0->>'unit')::text IS NOT NULL THEN
+        done := pg_advisory_xact_lock_shared(1953916265, 49664 + (hash_record(ROW((changes->'8'->0->>'unit')::text)) & 255)) IS NOT NULL;
+      END IF;
+    ELSIF far_count + near_count > 0 THEN
+      SELECT
+        count(pg_advisory_xact_lock(1953916265, 49664 + l.stripe)) FILTER (WHERE l.exclusive)
+        + count(pg_advisory_xact_lock_shared(1953916265, 49664 + l.stripe)) FILTER (WHERE NOT l.exclusive)
+      INTO computed
+      FROM (
+        SELECT s.stripe, bool_or(s.exclusive) AS exclusive
+        FROM (
+          SELECT 0 + (hash_record(ROW(f.v1)) & 255), true
+          FROM unnest(refresh.far_1_1) AS f (v1)
+          WHERE far_count > 0
+          UNION ALL
+          SELECT 0 + (hash_record(ROW(i."unit")) & 255), false
+          FROM (
+            SELECT image."unit"
+            FROM jsonb_to_recordset(changes->'8') AS image ("unit" text)
+          ) AS i
+          WHERE near_count > 0 AND i."unit" IS NOT NULL
+        ) AS s (stripe, exclusive)
+        GROUP BY s.stripe
+        ORDER BY s.stripe
+      ) AS l;
+    END IF;
+    -- rate r → line l (l.factor = r.factor)
+    IF jsonb_array_length(changes->'8') = 1 THEN
+      IF (changes->'8'->0->>'factor')::numeric IS NOT NULL THEN
+        refresh.far_2_1 := array[(changes->'8'->0->>'factor')::numeric];
+      END IF;
+    ELSIF jsonb_array_length(changes->'8') > 1 THEN
+      SELECT refresh.far_2_1 || array_agg(f.v1)
+      INTO refresh.far_2_1
+      FROM (
+        SELECT DISTINCT i."factor"
+        FROM (
+          SELECT (image."factor"::numeric) AS "factor"
+          FROM jsonb_to_recordset(changes->'8') AS image ("factor" text)
+        ) AS i
+      ) AS f (v1)
+      WHERE f.v1 IS NOT NULL;
+    END IF;
+    IF refresh.far_1_1 IS NOT NULL THEN
+      SELECT refresh.far_2_1 || array_agg(f.v1)
+      INTO refresh.far_2_1
+      FROM (
+        WITH below AS (
+          SELECT * FROM unnest(refresh.far_1_1) AS b (v1)
+        )
+        SELECT DISTINCT t.factor
+        FROM below
+        JOIN "shop"."rate" AS t ON t.unit OPERATOR(pg_catalog.=) below.v1
+      ) AS f (v1)
+      WHERE f.v1 IS NOT NULL;
+    END IF;
+    far_count := COALESCE(cardinality(refresh.far_2_1), 0);
+    near_count := CASE WHEN kept ? '7' THEN 0 ELSE COALESCE(jsonb_array_length(changes->'7'), 0) END;
+    IF far_count = 1 AND near_count = 0 THEN
+      done := pg_advisory_xact_lock(1953916265, 49920 + (hash_record(ROW(refresh.far_2_1[1])) & 255)) IS NOT NULL;
+    ELSIF far_count = 0 AND near_count = 1 THEN
+      IF (changes->'7'->0->>'factor')::numeric IS NOT NULL THEN
+        done := pg_advisory_xact_lock_shared(1953916265, 49920 + (hash_record(ROW((changes->'7'->0->>'factor')::numeric)) & 255)) IS NOT NULL;
+      END IF;
+    ELSIF far_count + near_count > 0 THEN
+      SELECT
+        count(pg_advisory_xact_lock(1953916265, 49920 + l.stripe)) FILTER (WHERE l.exclusive)
+        + count(pg_advisory_xact_lock_shared(1953916265, 49920 + l.stripe)) FILTER (WHERE NOT l.exclusive)
+      INTO computed
+      FROM (
+        SELECT s.stripe, bool_or(s.exclusive) AS exclusive
+        FROM (
+          SELECT 0 + (hash_record(ROW(f.v1)) & 255), true
+          FROM unnest(refresh.far_2_1) AS f (v1)
+          WHERE far_count > 0
+          UNION ALL
+          SELECT 0 + (hash_record(ROW(i."factor")) & 255), false
+          FROM (
+            SELECT (image."factor"::numeric) AS "factor"
+            FROM jsonb_to_recordset(changes->'7') AS image ("factor" text)
+          ) AS i
+          WHERE near_count > 0 AND i."factor" IS NOT NULL
+        ) AS s (stripe, exclusive)
+        GROUP BY s.stripe
+        ORDER BY s.stripe
+      ) AS l;
+    END IF;
+    
+    -- Keys: from the images alone or along the path to the root, links only (keys-and-locks.md, Theorem 2).
     IF changes ? '7' THEN
       -- line l
       IF jsonb_array_length(changes->'7') = 1 THEN
@@ -29,8 +145,8 @@ BEGIN
         END IF;
       ELSE
         WITH changed AS (
-          SELECT image."order_id", image."sku"""
-          FROM jsonb_to_recordset(changes->'7') AS image ("order_id" bigint, "sku""" character varying(20) COLLATE pg_catalog."C")
+          SELECT image."order_id", image."sku""", (image."factor"::numeric) AS "factor"
+          FROM jsonb_to_recordset(changes->'7') AS image ("order_id" bigint, "sku""" character varying(20) COLLATE pg_catalog."C", "factor" text)
         )
         SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
         INTO refresh.key_1, refresh.key_2
@@ -42,8 +158,8 @@ BEGIN
     IF changes ? '8' THEN
       -- rate r → line l (l.factor = r.factor)
       WITH changed AS (
-        SELECT (image."factor"::numeric) AS "factor"
-        FROM jsonb_to_recordset(changes->'8') AS image ("factor" text)
+        SELECT (image."factor"::numeric) AS "factor", image."unit"
+        FROM jsonb_to_recordset(changes->'8') AS image ("factor" text, "unit" text)
       )
       SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
       INTO refresh.key_1, refresh.key_2
@@ -51,6 +167,21 @@ BEGIN
         SELECT l.order_id, l."sku"""
         FROM changed
         JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) changed.factor
+      ) AS found (k1, k2);
+    END IF;
+    IF changes ? '10' THEN
+      -- unit u → rate r (r.unit = u.code) → line l (l.factor = r.factor)
+      WITH changed AS (
+        SELECT image."code"
+        FROM jsonb_to_recordset(changes->'10') AS image ("code" text)
+      )
+      SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
+      INTO refresh.key_1, refresh.key_2
+      FROM (
+        SELECT l.order_id, l."sku"""
+        FROM changed
+        JOIN "shop"."rate" AS r ON r.unit OPERATOR(pg_catalog.=) changed.code
+        JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) r.factor
       ) AS found (k1, k2);
     END IF;
     IF refresh.key_1 IS NULL THEN
@@ -70,14 +201,31 @@ BEGIN
         MESSAGE = 'definition of tview "shop.tv_order line" gives a row whose key is null',
         HINT = 'Leave such rows out in the definition.';
     END IF;
+    IF cardinality(refresh.key_1) = 1 THEN
+      done := pg_advisory_xact_lock(1953916265, 49408 + (hash_record(ROW(refresh.key_1[1], refresh.key_2[1])) & 255)) IS NOT NULL;
+    ELSE
+      SELECT
+        count(pg_advisory_xact_lock(1953916265, 49408 + l.stripe)) FILTER (WHERE l.exclusive)
+        + count(pg_advisory_xact_lock_shared(1953916265, 49408 + l.stripe)) FILTER (WHERE NOT l.exclusive)
+      INTO computed
+      FROM (
+        SELECT s.stripe, bool_or(s.exclusive) AS exclusive
+        FROM (
+          SELECT (hash_record(ROW(k.k1, k.k2)) & 255), true
+          FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
+        ) AS s (stripe, exclusive)
+        GROUP BY s.stripe
+        ORDER BY s.stripe
+      ) AS l;
+    END IF;
     IF cardinality(refresh.key_1) > 1000 THEN
-      SELECT cardinality(refresh.key_1) > c.reltuples * 0.15 INTO everything
+      SELECT cardinality(refresh.key_1) > c.reltuples * 0.15 INTO many
       FROM pg_class AS c WHERE c.oid = '"shop"."tv_order line"'::regclass AND c.reltuples >= 0;
     END IF;
   END IF;
 
   -- Recompute and write. Nobody else writes these rows now, so nothing here waits with what it has computed in hand.
-  IF everything IS TRUE THEN
+  IF everything THEN
     WITH computed_rows AS MATERIALIZED (
       SELECT v."order_id", v."sku""", v."data"
       FROM "shop"."v_order line" AS v
@@ -152,6 +300,56 @@ BEGIN
       duplicate := format('Key (order_id, sku")=(%s, %s) comes %s times.', refresh.key_1[1], refresh.key_2[1], computed);
     END IF;
     keys := 1;
+  ELSIF many IS TRUE THEN
+    WITH all_rows AS MATERIALIZED (
+      SELECT v."order_id", v."sku""", v."data" FROM "shop"."v_order line" AS v
+    ), computed_rows AS MATERIALIZED (
+      SELECT v."order_id", v."sku""", v."data"
+      FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
+      JOIN all_rows AS v ON v."order_id" = k.k1 AND v."sku""" = k.k2
+    ), duplicate_keys AS (
+      SELECT format('Key (order_id, sku")=(%s, %s) comes %s times.', c."order_id", c."sku""", count(*)) AS message
+      FROM computed_rows AS c
+      GROUP BY c."order_id", c."sku"""
+      HAVING count(*) > 1
+      LIMIT 1
+    ), different_rows AS MATERIALIZED (
+      SELECT c."order_id", c."sku""", c."data",
+        CASE WHEN t."order_id" IS NOT NULL THEN jsonb_build_object('order_id', t."order_id") END AS "tviews old image",
+        t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
+      FROM computed_rows AS c
+      LEFT JOIN "shop"."tv_order line" AS t ON t."order_id" = c."order_id" AND t."sku""" = c."sku"""
+      WHERE (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
+        AND NOT EXISTS (SELECT FROM duplicate_keys)
+    ), written_rows AS (
+      INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data")
+      SELECT d."order_id", d."sku""", d."data" FROM different_rows AS d
+      ON CONFLICT ("order_id", "sku""") DO UPDATE SET "sku""" = EXCLUDED."sku""", "data" = EXCLUDED."data"
+      RETURNING true
+    ), deleted_rows AS (
+      DELETE FROM "shop"."tv_order line" AS t
+      USING unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
+      WHERE t."order_id" = k.k1 AND t."sku""" = k.k2
+        AND NOT EXISTS (SELECT FROM computed_rows AS c WHERE c."order_id" = t."order_id" AND c."sku""" = t."sku""")
+      RETURNING jsonb_build_object('order_id', t."order_id") AS image
+    )
+    SELECT
+      (SELECT count(*) FROM computed_rows),
+      (SELECT message FROM duplicate_keys),
+      (SELECT count(*) FROM written_rows),
+      (SELECT count(*) FROM deleted_rows),
+      (
+        SELECT CASE WHEN count(*) > 500000 THEN 'true' ELSE jsonb_agg(DISTINCT i.image) END
+        FROM (
+          SELECT jsonb_build_object('order_id', d."order_id") AS image FROM different_rows AS d WHERE d."tviews matters"
+          UNION ALL
+          SELECT d."tviews old image" FROM different_rows AS d WHERE d."tviews matters" AND d."tviews old image" IS NOT NULL
+          UNION ALL
+          SELECT d.image FROM deleted_rows AS d
+        ) AS i
+      )
+    INTO computed, duplicate, written, deleted, images;
+    keys := cardinality(refresh.key_1);
   ELSE
     WITH computed_rows AS MATERIALIZED (
       SELECT v."order_id", v."sku""", v."data"
