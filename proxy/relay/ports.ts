@@ -51,6 +51,12 @@ export interface SessionRefresh {
   flushMessage(release: boolean): Buffer;
   /** The text of a notice with our SQLSTATE. @returns false when it is no change: then it is the client's to see. */
   onChange(message: string): boolean;
+  /** What this transaction changed has to be looked at again once it has committed. */
+  onRepairOwed(): void;
+  /** Whether that was so; asked once, at the end of the transaction. */
+  takeOwesRepair(): boolean;
+  /** Looks again at what transactions like this one left; never rejects: what fails is done later. */
+  repair(): Promise<void>;
   /** The transaction has committed with changes pending, and the session goes on already: flush them past it. */
   flushLate(): void;
   onFlushed(note: Note, report: string): void;

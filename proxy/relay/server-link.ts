@@ -15,8 +15,9 @@ import { Inbox } from './inbox.ts';
 import type { Wire } from './ports.ts';
 import { Action, Kind, type Note, RequestQueue } from './requests.ts';
 
-/** SQLSTATE of the notices by which the database sends changes (docs/architecture.md). */
+/** SQLSTATEs of the notices by which the database tells us something (docs/database.md). */
 const CHANGE_SQLSTATE = 'TV001';
+const REPAIR_SQLSTATE = 'TV002';
 /** A message that is looked at is assembled up to this size; a larger one is passed on unseen. */
 const INSPECT_LIMIT = 1_048_576;
 /** Bytes a peer may lag behind before we stop reading from the other side. */
@@ -40,6 +41,8 @@ export interface LinkOwner {
   onTag(tag: Tag): void;
   /** A notice with the SQLSTATE of changes. @returns false when it is none: then the client sees it */
   onChange(message: string): boolean;
+  /** The notice that what this transaction changed has to be looked at again once it has committed. */
+  onRepairOwed(): void;
   /** The server's ErrorResponse to a claim or flush of ours; gives what the client shall see. */
   onRefreshError(note: Note, fields: ReceivedReport): Uint8Array | null;
   onFlushed(note: Note, report: string): void;
@@ -503,13 +506,17 @@ export class ServerLink {
   }
 
   #notice(chunk: Buffer, from: number, next: number, swallowed: boolean): boolean {
-    const change = changeIn(chunk, from, next);
-    if (change !== null) {
+    const ours = ourNotice(chunk, from, next);
+    if (ours !== null) {
       if (this.owner === null) {
         this.closeReason = 'a change arrived from a server nobody uses';
         return false;
       }
-      if (this.owner.onChange(change)) return false;
+      if (ours.sqlState === REPAIR_SQLSTATE) {
+        this.owner.onRepairOwed();
+        return false;
+      }
+      if (this.owner.onChange(ours.message)) return false;
     }
     return this.owner !== null && !swallowed;
   }
@@ -540,12 +547,16 @@ export class ServerLink {
 }
 
 /**
- * The message of a notice that carries a change, byte for byte (as latin1: it goes back to the same server in the same
- * client_encoding, whatever that is); null for any other notice.
+ * A notice of the database's to us. Its message byte for byte (as latin1: a change goes back to the same server in the
+ * same client_encoding, whatever that is); null for any other notice.
  */
-function changeIn(chunk: Buffer, from: number, next: number): string | null {
-  let isChange = false;
-  let message: string | null = null;
+function ourNotice(
+  chunk: Buffer,
+  from: number,
+  next: number,
+): { readonly sqlState: string; readonly message: string } | null {
+  let sqlState: string | null = null;
+  let message = '';
   let at = from;
   while (at < next && chunk[at] !== 0) {
     const field = chunk[at];
@@ -553,14 +564,14 @@ function changeIn(chunk: Buffer, from: number, next: number): string | null {
     if (end < 0 || end >= next) return null;
     if (field === 0x43) {
       // C, the SQLSTATE; it stands before M.
-      if (end - at !== 6 || chunk.toString('latin1', at + 1, end) !== CHANGE_SQLSTATE) return null;
-      isChange = true;
+      sqlState = chunk.toString('latin1', at + 1, end);
+      if (sqlState !== CHANGE_SQLSTATE && sqlState !== REPAIR_SQLSTATE) return null;
     } else if (field === 0x4d) {
       message = chunk.toString('latin1', at + 1, end);
     }
     at = end + 1;
   }
-  return isChange ? (message ?? '') : null;
+  return sqlState === null ? null : { sqlState, message };
 }
 
 /** Whether a notice of which this is the beginning may be a change: its SQLSTATE says so, or is not here yet. */

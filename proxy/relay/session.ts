@@ -54,7 +54,9 @@ type Hold =
   /** The outcome of a flush decides whether the next message goes out. */
   | 'flush'
   /** A statement of ours is running in the client's place. */
-  | 'own';
+  | 'own'
+  /** What the transaction that has ended could not see is looked at again, before the client hears of the end. */
+  | 'repair';
 
 export interface SessionDeps {
   readonly client: Wire;
@@ -591,6 +593,10 @@ export class Session implements LinkOwner, MessageReceiver {
     }
   }
 
+  onRepairOwed(): void {
+    this.#refresh?.onRepairOwed();
+  }
+
   onError(): void {
     this.#failedOrRolledBack = true;
     this.#batch.failed();
@@ -654,7 +660,16 @@ export class Session implements LinkOwner, MessageReceiver {
       stats.observeQuery((clock.now - this.#queryStartedAt) / 1000);
       this.#queryStartedAt = 0;
     }
-    if (status !== TransactionStatus.idle || refresh === null || refresh.isEmpty) return true;
+    if (status !== TransactionStatus.idle || refresh === null) return true;
+    const shown = refresh.isEmpty || this.#settleAtEnd(link, refresh, failed);
+    return shown && !this.#repairsFirst(link, refresh, asked);
+  }
+
+  /**
+   * Nothing may be owed when a transaction is over.
+   * @returns false to keep its ReadyForQuery from the client
+   */
+  #settleAtEnd(link: ServerLink, refresh: SessionRefresh, failed: boolean): boolean {
     if (refresh.hasPending && !failed) {
       // Must not happen: a claimed transaction committed before its changes were flushed. Flush now, before the
       // client hears of the commit, and say so loudly.
@@ -673,6 +688,22 @@ export class Session implements LinkOwner, MessageReceiver {
     }
     // More may have been sent behind what rolled back; nothing of that can be claimed yet, for a claim waits for answers.
     if (link.queue.size === 0 || failed) refresh.clear();
+    return true;
+  }
+
+  /** A client that has sent more already hears of the end while the repair is under way. */
+  #repairsFirst(link: ServerLink, refresh: SessionRefresh, asked: boolean): boolean {
+    if (!refresh.takeOwesRepair()) return false;
+    const repaired = refresh.repair();
+    const waits = this.#hold === null && link.queue.size === 0 && !this.#batch.unsynced;
+    if (!asked || !waits || this.#framing.isInsideMessage) return false;
+    this.#hold = 'repair';
+    void repaired.then(() => {
+      if (this.#closed) return;
+      this.client.write(readyForQuery(link.status));
+      this.#resumeFrom('repair');
+      this.afterReceive();
+    });
     return true;
   }
 

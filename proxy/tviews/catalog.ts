@@ -11,6 +11,8 @@ import { executorOf } from '../../src/database/node-postgres.ts';
 import { functionCall } from '../wire/messages/requests.ts';
 
 const RETRY_MS = 2_000;
+/** How often what nobody waits for is looked for: left by transactions past this proxy, and by prepared ones. */
+const REPAIR_MS = 1_000;
 /** Behind another transaction pooler LISTEN is lost without a word: look anyway. */
 const REREAD_MS = 30_000;
 
@@ -45,12 +47,19 @@ export class Catalog {
   #snapshot: CatalogSnapshot | null = null;
   #reading = false;
   #readAgain = false;
+  readonly #repairs: NodeJS.Timeout;
+  #repairing: Promise<void> = Promise.resolve();
+  /** A run that has not begun, and so will see whatever has been committed by now. */
+  #nextRepair: Promise<void> | null = null;
+  #repairPausedUntil = 0;
 
   constructor(owner: OwnerConnection, log: Logger) {
     this.#owner = owner;
     this.#log = log.child({ database: owner.database });
     this.#reread = setInterval(() => void this.reload(), REREAD_MS);
     this.#reread.unref();
+    this.#repairs = setInterval(() => this.#repairLeftovers(), REPAIR_MS);
+    this.#repairs.unref();
   }
 
   /** Null until it was read, and when the database has no tviews. */
@@ -118,6 +127,41 @@ export class Catalog {
     await this.#client.query('SELECT tviews.flush($1::jsonb, false)', [changes]);
   }
 
+  /**
+   * Looks again at what transactions that kept their snapshot have changed (tviews.repair).
+   * @throws when there is no owner connection, or a refresh fails; what is left stays recorded
+   */
+  async repair(): Promise<void> {
+    this.#nextRepair ??= this.#repairing.then(async () => {
+      this.#nextRepair = null;
+      const run = this.#repairAll();
+      // A failure is told to those who wait for this run, not to the next.
+      this.#repairing = run.catch(() => undefined);
+      await run;
+    });
+    await this.#nextRepair;
+  }
+
+  async #repairAll(): Promise<void> {
+    for (;;) {
+      if (this.#client === null) throw new Error('there is no owner connection');
+      const { rows } = await this.#client.query<{ pending: string }>('SELECT tviews.repair() AS pending');
+      if (Number(rows[0]!.pending) === 0) return;
+    }
+  }
+
+  #repairLeftovers(): void {
+    if (this.#snapshot === null || this.#nextRepair !== null || performance.now() < this.#repairPausedUntil)
+      return;
+    this.repair().catch((error: unknown) => {
+      this.#repairPausedUntil = performance.now() + REREAD_MS;
+      this.#log.warn(
+        { err: error },
+        'could not repair what earlier transactions have left; trying again later',
+      );
+    });
+  }
+
   #lost(error: Error | null): void {
     if (this.#closed || this.#retry !== null) return;
     this.#client = null;
@@ -136,6 +180,7 @@ export class Catalog {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#reread);
+    clearInterval(this.#repairs);
     if (this.#retry !== null) clearTimeout(this.#retry);
     const client = this.#client;
     this.#client = null;

@@ -42,6 +42,7 @@ export class DatabaseSessionRefresh implements SessionRefresh {
   #flushOid = 0;
   /** This transaction has made or dropped tviews, of which the catalog learns when it has committed. */
   #outdated = false;
+  #owesRepair = false;
 
   constructor(catalog: Catalog, settings: RefreshSettings, metrics: Metrics, log: Logger) {
     this.#catalog = catalog;
@@ -133,6 +134,27 @@ export class DatabaseSessionRefresh implements SessionRefresh {
     this.#metrics.changed(source ?? 'unknown');
     if (this.#flushOid === 0) this.#flushOid = this.#catalog.snapshot?.flushOid ?? 0;
     return true;
+  }
+
+  onRepairOwed(): void {
+    this.#owesRepair = true;
+  }
+
+  takeOwesRepair(): boolean {
+    const owes = this.#owesRepair;
+    this.#owesRepair = false;
+    return owes;
+  }
+
+  async repair(): Promise<void> {
+    try {
+      await this.#catalog.repair();
+    } catch (error) {
+      this.#log.warn(
+        { err: error },
+        'could not look again at what a REPEATABLE READ or SERIALIZABLE transaction changed; trying again later',
+      );
+    }
   }
 
   flushLate(): void {

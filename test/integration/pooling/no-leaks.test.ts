@@ -409,9 +409,10 @@ describe('a client that hangs up behind a statement', () => {
     await blog.owner.query("BEGIN; UPDATE tb_author SET name = 'locks the tviews' WHERE pk_author = 1");
     await blog.owner.query('SET CONSTRAINTS ALL IMMEDIATE');
     const raw = await RawClient.connect(proxy.url(blog.database.app));
-    raw.send(query("BEGIN; UPDATE tb_author SET name = 'waits' WHERE pk_author = 2"));
+    // Posts of that author: his rename and they meet in the flush.
+    raw.send(query("BEGIN; UPDATE tb_post SET title = 'waits' WHERE pk_post = 5"));
     await raw.untilReady();
-    raw.send(query("UPDATE tb_author SET name = 'waits' WHERE pk_author = 3"));
+    raw.send(query("UPDATE tb_post SET title = 'waits' WHERE pk_post = 10"));
     await raw.untilReady();
     raw.send(query('DO $$ BEGIN END $$'));
     const waiting = async () =>

@@ -182,7 +182,7 @@ BEGIN
         ERRCODE = 'TV002',
         MESSAGE = format('tviews are looked at again after COMMIT of this %s transaction', upper(current_setting('transaction_isolation'))),
         DETAIL = 'What others committed since its snapshot was taken, it could not see.',
-        HINT = 'A tview-proxy does so before it answers. Without one, run "tviews repair".';
+        HINT = 'A tview-proxy does so before it answers. Without one, run "tviews verify --repair".';
     END IF;
     done := set_config('tviews.flushing', flushing, true) IS NOT NULL;
     IF abbreviations <> 'Default' THEN

@@ -105,6 +105,22 @@ export class FakeRefresh implements SessionRefresh {
     this.state.add({ source: 1, text: message });
     return true;
   }
+  owesRepair = false;
+  /** Resolves the repair under way; null when there is none. */
+  repaired: (() => void) | null = null;
+  onRepairOwed(): void {
+    this.owesRepair = true;
+  }
+  takeOwesRepair(): boolean {
+    const owes = this.owesRepair;
+    this.owesRepair = false;
+    return owes;
+  }
+  repair(): Promise<void> {
+    return new Promise((resolve) => {
+      this.repaired = resolve;
+    });
+  }
   flushLate(): void {
     this.late.push(this.state.takePending());
   }
@@ -330,3 +346,4 @@ export const notice = (text: string, code = '00000'): Buffer =>
   message('N', Buffer.from(`SNOTICE\0VNOTICE\0C${code}\0M${text}\0\0`));
 export const change = (text: string): Buffer =>
   message('N', Buffer.from(`SINFO\0VINFO\0CTV001\0M${text}\0\0`));
+export const repairOwed = message('N', Buffer.from('SINFO\0VINFO\0CTV002\0Mlook again\0\0'));

@@ -13,6 +13,7 @@ import {
   parsed,
   rawMessage,
   ready,
+  repairOwed,
 } from './fakes.ts';
 
 const run = (statement: string) => [parse('', statement), bind({ statement: '' }), execute()];
@@ -248,5 +249,64 @@ describe('nothing is claimed', () => {
     talk.atServer();
     talk.sends(query(INSERT));
     expect(talk.atServer()).toEqual(['claim', `Q(${INSERT})`]);
+  });
+});
+
+describe('what a transaction that keeps its snapshot could not see', () => {
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+  test('is looked at again before the client hears of the end, and nothing of the client goes out before', async () => {
+    const talk = owing();
+    talk.sends(query('COMMIT'));
+    talk.answers(repairOwed, called, ready('T'), complete('COMMIT'), ready('I'));
+    expect(talk.atClient()).toEqual(['C(COMMIT)']);
+    expect(talk.released).toEqual([]);
+    talk.atServer();
+    talk.sends(query('SELECT 1'));
+    expect(talk.atServer()).toEqual([]);
+    talk.refresh.repaired!();
+    await turn();
+    expect(talk.atClient()).toEqual(['Z(I)']);
+    expect(talk.atServer()).toEqual(['Q(SELECT 1)']);
+  });
+
+  test('gives the server back when that is done', async () => {
+    const talk = owing();
+    talk.sends(query('COMMIT'));
+    talk.answers(repairOwed, called, ready('T'), complete('COMMIT'), ready('I'));
+    talk.refresh.repaired!();
+    await turn();
+    expect(talk.atClient()).toEqual(['C(COMMIT)', 'Z(I)']);
+    expect(talk.released).toEqual([talk.link]);
+  });
+
+  test('of a write outside a transaction, too', async () => {
+    const talk = conversation();
+    talk.sends(query(INSERT));
+    talk.answers(repairOwed, complete('INSERT 0 1'), ready('I'));
+    expect(talk.atClient()).toEqual(['C(INSERT 0 1)']);
+    talk.refresh.repaired!();
+    await turn();
+    expect(talk.atClient()).toEqual(['Z(I)']);
+  });
+
+  test('keeps nobody waiting who has sent more already', () => {
+    const talk = conversation();
+    talk.sends(query(INSERT), query('SELECT 1'));
+    talk.answers(repairOwed, complete('INSERT 0 1'), ready('I'), complete('SELECT 1'), ready('I'));
+    expect(talk.refresh.repaired).not.toBeNull();
+    expect(talk.atClient()).toEqual(['C(INSERT 0 1)', 'Z(I)', 'C(SELECT 1)', 'Z(I)']);
+  });
+
+  test("is none of the client's business when the client has gone", async () => {
+    const talk = owing();
+    talk.sends(query('COMMIT'));
+    talk.answers(repairOwed, called, ready('T'), complete('COMMIT'), ready('I'));
+    talk.atClient();
+    talk.client.onClose(null);
+    talk.refresh.repaired!();
+    await turn();
+    expect(talk.atClient()).toEqual([]);
+    expect(talk.released).toEqual([talk.link]);
   });
 });
