@@ -24,7 +24,7 @@ export type Preparation =
   | 'wait';
 
 export interface Situation {
-  /** Status byte of the last ReadyForQuery, or what an Execute in the batch still open has made of it. */
+  /** Status byte of the last ReadyForQuery, or what is under way makes of it. */
   readonly status: number;
   /** The server ignores everything up to Sync, or waits for the data of a COPY. */
   readonly deaf: boolean;
@@ -110,9 +110,10 @@ export function mayWriteUnclaimed(statement: StatementFacts): boolean {
   }
 }
 
-/** Whether a portal of the statement is remembered: executed, it ends a transaction, brings one back, or forgets names. */
+/** Whether a portal of the statement is remembered: executed, it begins or ends a transaction, brings one back, or forgets names. */
 export function maySteer(statementClass: StatementClass): boolean {
   switch (statementClass) {
+    case StatementClass.Begin:
     case StatementClass.Commit:
     case StatementClass.PrepareTransaction:
     case StatementClass.Rollback:

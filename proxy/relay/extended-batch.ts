@@ -25,7 +25,7 @@ export class ExtendedBatch {
   readonly #steering = new Map<string, Prepared>();
   /** What stood in `steering` where a Bind that may still fail has put something else. */
   readonly #displaced = new Map<string, Prepared>();
-  /** What an Execute since the last ReadyForQuery has made of the transaction. */
+  /** What is under way since the last ReadyForQuery, and not answered yet, makes of the transaction. */
   #block: number | null = null;
 
   /** Status of the transaction for what is sent now; `last` is that of the last ReadyForQuery. */
@@ -62,6 +62,10 @@ export class ExtendedBatch {
 
   executed(statementClass: StatementClass, last: number): void {
     switch (statementClass) {
+      case StatementClass.Begin:
+        // What follows it unanswered is not claimed, but a read of a tview there has to be preceded by a flush.
+        this.#block = TransactionStatus.inTransaction;
+        return;
       case StatementClass.Commit:
       case StatementClass.PrepareTransaction:
       case StatementClass.Rollback:

@@ -361,6 +361,7 @@ export class Session implements LinkOwner, MessageReceiver {
       const facts = new QueryFacts(this.#refresh, statementClass, chunk, from, to);
       if (!this.#prepare(link, this.#refresh, facts, 'query', chunk, at)) return false;
     }
+    if (statementClass === StatementClass.Begin) this.#batch.executed(statementClass, link.status);
     this.#started(link);
     link.queue.push(Kind.Query, Action.Forward, this.#statements.simpleQuery(link.queue.size === 0));
     this.#batch.answeredInside();

@@ -252,6 +252,47 @@ describe('nothing is claimed', () => {
   });
 });
 
+describe('a tview read behind a BEGIN that is not answered yet', () => {
+  const READ = 'SELECT FROM tv_view';
+
+  test('waits for the write between them, and is preceded by a flush', () => {
+    const talk = conversation();
+    talk.sends(query('BEGIN'), query(INSERT), query(READ), query('COMMIT'));
+    expect(talk.atServer()).toEqual(['Q(BEGIN)', `Q(${INSERT})`]);
+    talk.answers(complete('BEGIN'), ready('T'), complete('INSERT 0 1'), ready('T'));
+    expect(talk.atServer()).toEqual(['flush', `Q(${READ})`]);
+    talk.answers(called, ready('T'), complete('SELECT 0'), ready('T'));
+    expect(talk.atServer()).toEqual(['Q(COMMIT)']);
+    talk.answers(complete('COMMIT'), ready('I'));
+    expect(talk.atClient().at(-1)).toBe('Z(I)');
+    expect(talk.released).toEqual([talk.link]);
+  });
+
+  test('so it does in a batch', () => {
+    const talk = conversation();
+    talk.sends(...run('BEGIN'), ...run(INSERT), ...run(READ), ...run('COMMIT'), sync);
+    expect(talk.atServer().slice(-2)).toEqual([`P(: ${READ})`, 'H']);
+    talk.answers(...ran('BEGIN'), ...ran('INSERT 0 1'), parsed);
+    expect(talk.atServer()).toEqual(['flush', 'B(: )', 'E()', 'P(: COMMIT)', 'H']);
+    talk.answers(called, ready('T'), bound, complete('SELECT 0'), parsed);
+    expect(talk.atServer()).toEqual(['B(: )', 'E()', 'S']);
+    talk.answers(bound, complete('COMMIT'), ready('I'));
+    expect(talk.refresh.isEmpty).toBe(true);
+    expect(talk.released).toEqual([talk.link]);
+  });
+
+  test('and where the BEGIN fails the rest goes its way', () => {
+    const talk = conversation();
+    talk.sends(...run('BEGIN'), ...run(INSERT), ...run(READ), sync);
+    talk.atServer();
+    talk.answers(parsed, bound, failure('no'));
+    talk.answers(ready('I'));
+    expect(talk.atClient()).toContain('Z(I)');
+    talk.sends(query(READ));
+    expect(talk.atServer().at(-1)).toBe(`Q(${READ})`);
+  });
+});
+
 describe('what a transaction that keeps its snapshot could not see', () => {
   const turn = () => new Promise((resolve) => setImmediate(resolve));
 
