@@ -5,6 +5,8 @@ import { render as renderBreakdown } from './breakdown/render.ts';
 import { type BreakdownResult, run as runBreakdown } from './breakdown/run.ts';
 import { render as renderCapture } from './capture/render.ts';
 import { type CaptureResult, run as runCapture } from './capture/run.ts';
+import { render as renderConcurrency } from './concurrency/render.ts';
+import { type ConcurrencyResult, run as runConcurrency } from './concurrency/run.ts';
 import { render as renderRefresh } from './refresh/render.ts';
 import { type RefreshResult, run as runRefresh } from './refresh/run.ts';
 import { render as renderRelay } from './relay/render.ts';
@@ -49,6 +51,12 @@ export const benchmarks: readonly Benchmark[] = [
     title: 'where the time of a claimed transaction goes',
     run: runBreakdown,
     render: (result) => renderBreakdown(result as BreakdownResult),
+  },
+  {
+    name: 'concurrency',
+    title: 'what writers of one tview cost each other',
+    run: runConcurrency,
+    render: (result) => renderConcurrency(result as ConcurrencyResult),
   },
   {
     name: 'relay',
