@@ -99,7 +99,7 @@ export async function dropRegistered(
     const refresh = quoteIdentifier(refreshFunctionName(tview.plan.table.name, tview.id));
     const compare = quoteIdentifier(compareFunctionName(tview.plan.table.name, tview.id));
     await executor.query(
-      `DROP FUNCTION tviews.${refresh}(jsonb, jsonb);
+      `DROP FUNCTION tviews.${refresh}(jsonb, jsonb, boolean);
        DROP FUNCTION tviews.${compare}(integer);
        DROP SEQUENCE tviews.${ticketName(tview.id)}`,
     );

@@ -8,7 +8,7 @@ import type { RefreshPlan } from '../definition/plan.ts';
 import { maximumImages } from './capture.ts';
 import { quoteIdentifier, quoteLiteral } from './identifier.ts';
 import { gate, type LockOptions, locksValues } from './locks.ts';
-import { everythingCheck, everythingOf, people, refreshFunctionName } from './refresh-function.ts';
+import { everythingCheck, people, refreshFunctionName, rowsOf } from './refresh-function.ts';
 import { abbreviations, refreshSettings, setClauses } from './settings.ts';
 import { dollarQuote, hang } from './text.ts';
 
@@ -42,7 +42,7 @@ export function flushFunction(tviews: readonly FlushedTview[], options: LockOpti
   report jsonb := '[]';
   own_xid bigint;
   snapshot_is_kept boolean;
-  by_value boolean := false;
+  by_snapshot jsonb := '[]';
   ticket bigint;
   started timestamptz;
 BEGIN
@@ -86,7 +86,7 @@ const readersOf = (source: number, tviews: readonly FlushedTview[]): number =>
 
 /** Whether a tview is told of changes itself: of a source, in something it looks at, or by the order to look at every row. */
 function told(tview: FlushedTview, tviews: readonly FlushedTview[]): string {
-  const named = [everythingOf(tview.id)];
+  const named = [rowsOf(tview.id)];
   const conditions: string[] = [];
   for (const source of tview.sourceIds) {
     if (readersOf(source, tviews) === 1) named.push(String(source));
@@ -106,7 +106,10 @@ const wellFormed = `(
       AND COALESCE(change->'k', 'true') = 'true'
       AND (jsonb_typeof(change->'r') = 'array' OR change->'all' = 'true')
     )
-    OR (jsonb_typeof(change->'tview') = 'number' AND change->'all' = 'true')
+    OR (
+      jsonb_typeof(change->'tview') = 'number'
+      AND (jsonb_typeof(change->'r') = 'array' OR change->'all' = 'true')
+    )
   )`;
 
 /**
@@ -156,7 +159,7 @@ IF merged IS NULL THEN
     RAISE invalid_parameter_value USING
       MESSAGE = 'invalid change in the argument of tviews.flush',
       DETAIL = format('It is %s.', left(single::text, 200)),
-      HINT = 'A change is {"s": source, "r": [image, …]}, {"s": source, "all": true}, {"tview": tview, "all": true} or {"queued": true}.';
+      HINT = 'A change is {"s": source, "r": [image, …]}, {"s": source, "all": true}, the same with "tview" in place of "s", or {"queued": true}.';
   END IF;
   SELECT COALESCE(jsonb_object_agg(c.source, c.images), '{}') INTO merged
   FROM (
@@ -204,6 +207,7 @@ function section(tview: FlushedTview, tviews: readonly FlushedTview[], options: 
   const name = people(tview.plan.table);
   const refresh = `tviews.${quoteIdentifier(refreshFunctionName(tview.plan.table.name, tview.id))}`;
   const own = quoteLiteral(String(tview.ownSourceId));
+  const byValue = locksValues(tview.plan, options);
   // What an argument may have said of this source was not said of these images. Whether they have kept their links is not known.
   const forget =
     tview.ownSourceId === null
@@ -220,16 +224,22 @@ function section(tview: FlushedTview, tviews: readonly FlushedTview[], options: 
   return `-- ${name.replaceAll(/\s+/g, ' ')}
 IF ${told(tview, tviews)} THEN
   ${hang(gate(tview, everythingCheck(tview, 'merged'), options), 2)}
-  ${hang(locksValues(tview.plan, options) ? 'by_value := true;' : ticket(tview), 2)}
-  started := clock_timestamp();
-  result := ${refresh}(merged, kept);
+${byValue ? '' : `  ${hang(ticket(tview), 2)}\n`}  started := clock_timestamp();
+  result := ${refresh}(merged, kept, ${byValue ? 'snapshot_is_kept' : 'false'});
   report := report || jsonb_build_object(
     'tview', ${tview.id}, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
     'unchanged', result.keys - result.written - result.deleted,
     'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
-  );${passOn}
+  );${byValue ? hang(rememberRows(tview.id), 2) : ''}${passOn}
 END IF;`;
 }
+
+/** What the snapshot led to may be others' by now, and unchanged as they left it: nothing would be found from it any more. */
+const rememberRows = (tview: number): string => `
+IF snapshot_is_kept THEN
+  by_snapshot := by_snapshot
+    || CASE WHEN result.looked_at = 'true' THEN '{"tview": ${tview}, "all": true}'::jsonb ELSE jsonb_build_object('tview', ${tview}, 'r', COALESCE(result.looked_at, '[]')) END;
+END IF;`;
 
 /**
  * Where the tview is one lock: read and left by everybody who holds it, and checked by those who cannot look again. Under
@@ -255,11 +265,11 @@ done := setval(${quoteLiteral(sequence)}, own_xid) IS NOT NULL;`;
 
 /**
  * Where values are locked, flushes of one tview run beside each other, and no one number says which of them a snapshot has
- * missed. So a transaction that keeps its snapshot leaves what it changed behind, to be looked at again after its COMMIT
- * (decision 009). INFO reaches every client: the proxy has it done before it answers COMMIT.
+ * missed. So a transaction that keeps its snapshot leaves behind what it changed and which rows it computed, to be looked at
+ * again after its COMMIT (decision 009). INFO reaches every client: the proxy has it done before it answers COMMIT.
  */
-const leaveForRepair = `IF by_value AND snapshot_is_kept THEN
-  INSERT INTO tviews.repair (changes) VALUES (changes);
+const leaveForRepair = `IF by_snapshot <> '[]' THEN
+  INSERT INTO tviews.repair (changes) VALUES (changes || by_snapshot);
   RAISE INFO USING
     ERRCODE = 'TV002',
     MESSAGE = format('tviews are looked at again after COMMIT of this %s transaction', upper(current_setting('transaction_isolation'))),

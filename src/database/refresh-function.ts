@@ -3,9 +3,10 @@
  * locks on values, keys, locks on keys, recompute, write — are statements of their own, so that under READ COMMITTED each
  * sees a snapshot taken after the locks before it (locks.ts). The tview's gate is passed before, in flush.
  *
- * `changes` is an object by source id: an array of images, or true for "everything may have changed". Under `t<tview id>`,
- * true means the same for one tview: how a repair goes the way of every write, with its locks and dependents. `kept` has
- * as names the ids of the sources of which every changed row was there before and kept its links.
+ * `changes` is an object by source id: an array of images, or true for "everything may have changed". Under `t<tview id>`
+ * stand keys of the tview itself, or true: how a repair goes the way of every write, with its locks and dependents. `kept`
+ * has as names the ids of the sources of which every changed row was there before and kept its links. Asked by `tells_keys`,
+ * `looked_at` says which rows were computed: an array of keys, or true.
  */
 import type { Column, Occurrence, QualifiedName, RefreshPlan, Source } from '../definition/plan.ts';
 import { maximumImages, rowOf } from './capture.ts';
@@ -78,6 +79,9 @@ BEGIN
       ),
       4,
     )}
+    IF tells_keys THEN
+      ${hang(tellKeys(tview), 6)}
+    END IF;
     IF cardinality(${keyVariable(0)}) > ${keysWithoutAsking} THEN
       SELECT cardinality(${keyVariable(0)}) > c.reltuples * ${options.fullRefreshShare} INTO many
       FROM pg_class AS c WHERE c.oid = ${quoteLiteral(quoteQualified(plan.table))}::regclass AND c.reltuples >= 0;
@@ -86,6 +90,7 @@ BEGIN
 
   -- Recompute and write. Nobody else writes these rows now, so nothing here waits with what it has computed in hand.
   IF everything THEN
+    looked_at := 'true';
     ${hang(write(tview, 'all'), 4)}
     keys := computed + deleted;
   ELSIF cardinality(${keyVariable(0)}) = 1 THEN
@@ -106,15 +111,16 @@ BEGIN
   END IF;
 END`;
   return `CREATE OR REPLACE FUNCTION tviews.${quoteIdentifier(refreshFunctionName(plan.table.name, tview.id))}(
-  changes jsonb, kept jsonb, OUT keys bigint, OUT written bigint, OUT deleted bigint, OUT images jsonb
+  changes jsonb, kept jsonb, tells_keys boolean,
+  OUT keys bigint, OUT written bigint, OUT deleted bigint, OUT images jsonb, OUT looked_at jsonb
 )
 -- Its settings are those of flush, which alone calls it: each SET clause here would cost time for every tview of a flush.
 LANGUAGE plpgsql SECURITY DEFINER
 AS ${dollarQuote(body)};`;
 }
 
-/** The name in `changes` under which a tview is told to look at every row, whatever changed: `{"tview": 3, "all": true}`. */
-export const everythingOf = (tview: number): string => `t${tview}`;
+/** The name in `changes` under which a tview is told at which of its own rows to look: `{"tview": 3, "all": true}`. */
+export const rowsOf = (tview: number): string => `t${tview}`;
 
 /** A name as messages show it. */
 export const people = ({ schema, name }: QualifiedName): string => `"${schema}.${name}"`;
@@ -150,14 +156,26 @@ export function everythingCheck(
   { id, sourceIds }: Pick<RefreshedTview, 'id' | 'sourceIds'>,
   changes: string,
 ): string {
-  const named = [...sourceIds.map(String), everythingOf(id)].map(
-    (name) => `${changes}->${quoteLiteral(name)}`,
-  );
+  const named = [...sourceIds.map(String), rowsOf(id)].map((name) => `${changes}->${quoteLiteral(name)}`);
   return `'true'::jsonb IN (${named.join(', ')}) IS TRUE`;
 }
 
 function keySteps(tview: RefreshedTview): string {
-  return tview.plan.sources
+  const rows = quoteLiteral(rowsOf(tview.id));
+  const own = `IF changes ? ${rows} THEN
+  ${hang(
+    appendKeys(
+      tview,
+      `SELECT ${tview.plan.key.map(({ name }) => `i.${quoteIdentifier(name)}`).join(', ')}
+FROM (
+  ${hang(imagesRelation(`changes->${rows}`, tview.plan.key), 2)}
+) AS i
+WHERE ${tview.plan.key.map(({ name }) => `i.${quoteIdentifier(name)} IS NOT NULL`).join(' AND ')}`,
+    ),
+    2,
+  )}
+END IF;`;
+  const sources = tview.plan.sources
     .map((source, i) => {
       const id = quoteLiteral(String(tview.sourceIds[i]!));
       // Occurrences of one table often have one key query: a table read by three subqueries of the same correlation.
@@ -175,17 +193,31 @@ function keySteps(tview: RefreshedTview): string {
 END IF;`;
     })
     .join('\n');
+  return `${sources}\n${own}`;
+}
+
+/** Adds what a query finds, one column per key column, to the keys. */
+function appendKeys(tview: RefreshedTview, query: string, before = ''): string {
+  return `${before}SELECT ${tview.plan.key.map((_, k) => `${keyVariable(k)} || array_agg(found.k${k + 1})`).join(', ')}
+INTO ${keyVariables(tview)}
+FROM (
+  ${hang(query, 2)}
+) AS found (${keyAliases(tview)});`;
+}
+
+/** As a change of the tview's own rows has them. */
+function tellKeys(tview: RefreshedTview): string {
+  const named = tview.plan.key.map(({ name }, i) => `k.k${i + 1} AS ${quoteIdentifier(name)}`);
+  return `SELECT jsonb_agg(${imageExpression('i', tview.plan.key)}) INTO looked_at
+FROM (SELECT ${named.join(', ')} FROM ${unnestedKeys(tview)}) AS i;`;
 }
 
 function keyStep(tview: RefreshedTview, source: Source, images: string, occurrence: Occurrence): string {
-  const query = `WITH changed AS (
+  const changed = `WITH changed AS (
   ${hang(imagesRelation(images, source.linkColumns), 2)}
 )
-SELECT ${tview.plan.key.map((_, k) => `${keyVariable(k)} || array_agg(found.k${k + 1})`).join(', ')}
-INTO ${keyVariables(tview)}
-FROM (
-  ${hang(occurrence.keyQuery, 2)}
-) AS found (${keyAliases(tview)});`;
+`;
+  const query = appendKeys(tview, occurrence.keyQuery, changed);
   const { keyColumns } = occurrence;
   if (!keyColumns) return query;
   // One image that holds the key itself, the common case: no query.

@@ -30,7 +30,7 @@ DECLARE
   report jsonb := '[]';
   own_xid bigint;
   snapshot_is_kept boolean;
-  by_value boolean := false;
+  by_snapshot jsonb := '[]';
   ticket bigint;
   started timestamptz;
 BEGIN
@@ -80,14 +80,17 @@ BEGIN
         AND COALESCE(change->'k', 'true') = 'true'
         AND (jsonb_typeof(change->'r') = 'array' OR change->'all' = 'true')
       )
-      OR (jsonb_typeof(change->'tview') = 'number' AND change->'all' = 'true')
+      OR (
+        jsonb_typeof(change->'tview') = 'number'
+        AND (jsonb_typeof(change->'r') = 'array' OR change->'all' = 'true')
+      )
     ) IS NOT TRUE
     LIMIT 1;
     IF FOUND THEN
       RAISE invalid_parameter_value USING
         MESSAGE = 'invalid change in the argument of tviews.flush',
         DETAIL = format('It is %s.', left(single::text, 200)),
-        HINT = 'A change is {"s": source, "r": [image, …]}, {"s": source, "all": true}, {"tview": tview, "all": true} or {"queued": true}.';
+        HINT = 'A change is {"s": source, "r": [image, …]}, {"s": source, "all": true}, the same with "tview" in place of "s", or {"queued": true}.';
     END IF;
     SELECT COALESCE(jsonb_object_agg(c.source, c.images), '{}') INTO merged
     FROM (
@@ -140,14 +143,17 @@ BEGIN
       ELSE
         done := pg_advisory_xact_lock_shared(1953916265, 49152) IS NOT NULL;
       END IF;
-      by_value := true;
       started := clock_timestamp();
-      result := tviews."refresh_tv_order line_3"(merged, kept);
+      result := tviews."refresh_tv_order line_3"(merged, kept, snapshot_is_kept);
       report := report || jsonb_build_object(
         'tview', 3, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
         'unchanged', result.keys - result.written - result.deleted,
         'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
       );
+      IF snapshot_is_kept THEN
+        by_snapshot := by_snapshot
+          || CASE WHEN result.looked_at = 'true' THEN '{"tview": 3, "all": true}'::jsonb ELSE jsonb_build_object('tview', 3, 'r', COALESCE(result.looked_at, '[]')) END;
+      END IF;
       IF result.images IS NOT NULL THEN
         merged := merged || jsonb_build_object('9', result.images);
         kept := kept - '9';
@@ -169,15 +175,15 @@ BEGIN
       END IF;
       done := setval('tviews.ticket_4', own_xid) IS NOT NULL;
       started := clock_timestamp();
-      result := tviews."refresh_tv_order_4"(merged, kept);
+      result := tviews."refresh_tv_order_4"(merged, kept, false);
       report := report || jsonb_build_object(
         'tview', 4, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
         'unchanged', result.keys - result.written - result.deleted,
         'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
       );
     END IF;
-    IF by_value AND snapshot_is_kept THEN
-      INSERT INTO tviews.repair (changes) VALUES (changes);
+    IF by_snapshot <> '[]' THEN
+      INSERT INTO tviews.repair (changes) VALUES (changes || by_snapshot);
       RAISE INFO USING
         ERRCODE = 'TV002',
         MESSAGE = format('tviews are looked at again after COMMIT of this %s transaction', upper(current_setting('transaction_isolation'))),

@@ -1,5 +1,6 @@
 CREATE OR REPLACE FUNCTION tviews."refresh_tv_order line_3"(
-  changes jsonb, kept jsonb, OUT keys bigint, OUT written bigint, OUT deleted bigint, OUT images jsonb
+  changes jsonb, kept jsonb, tells_keys boolean,
+  OUT keys bigint, OUT written bigint, OUT deleted bigint, OUT images jsonb, OUT looked_at jsonb
 )
 -- Its settings are those of flush, which alone calls it: each SET clause here would cost time for every tview of a flush.
 LANGUAGE plpgsql SECURITY DEFINER
@@ -184,6 +185,18 @@ BEGIN
         JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) r.factor
       ) AS found (k1, k2);
     END IF;
+    IF changes ? 't3' THEN
+      SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
+      INTO refresh.key_1, refresh.key_2
+      FROM (
+        SELECT i."order_id", i."sku"""
+        FROM (
+          SELECT image."order_id", image."sku"""
+          FROM jsonb_to_recordset(changes->'t3') AS image ("order_id" bigint, "sku""" character varying(20) COLLATE pg_catalog."C")
+        ) AS i
+        WHERE i."order_id" IS NOT NULL AND i."sku""" IS NOT NULL
+      ) AS found (k1, k2);
+    END IF;
     IF refresh.key_1 IS NULL THEN
       keys := 0; written := 0; deleted := 0;
       RETURN;
@@ -218,6 +231,10 @@ BEGIN
         ORDER BY s.stripe
       ) AS l;
     END IF;
+    IF tells_keys THEN
+      SELECT jsonb_agg(jsonb_build_object('order_id', i."order_id", 'sku"', i."sku""")) INTO looked_at
+      FROM (SELECT k.k1 AS "order_id", k.k2 AS "sku""" FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)) AS i;
+    END IF;
     IF cardinality(refresh.key_1) > 1000 THEN
       SELECT cardinality(refresh.key_1) > c.reltuples * 0.15 INTO many
       FROM pg_class AS c WHERE c.oid = '"shop"."tv_order line"'::regclass AND c.reltuples >= 0;
@@ -226,6 +243,7 @@ BEGIN
 
   -- Recompute and write. Nobody else writes these rows now, so nothing here waits with what it has computed in hand.
   IF everything THEN
+    looked_at := 'true';
     WITH computed_rows AS MATERIALIZED (
       SELECT v."order_id", v."sku""", v."data"
       FROM "shop"."v_order line" AS v
