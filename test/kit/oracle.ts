@@ -18,15 +18,24 @@ export interface Divergence {
 export const inStep: Divergence = { missing: 0, surplus: 0, different: 0 };
 
 /** Settings that change how values turn into text and JSON; the same on both sides of the comparison. */
-const pinned = `
-  SET LOCAL TimeZone = 'UTC';
-  SET LOCAL DateStyle = 'ISO, YMD';
-  SET LOCAL IntervalStyle = 'postgres';
-  SET LOCAL bytea_output = 'hex';
-  SET LOCAL extra_float_digits = 1;
-  SET LOCAL xmlbinary = 'base64';
-  SET LOCAL search_path = pg_catalog;
-`;
+const pinned = {
+  TimeZone: "'UTC'",
+  DateStyle: "'ISO, YMD'",
+  IntervalStyle: "'postgres'",
+  bytea_output: "'hex'",
+  extra_float_digits: '1',
+  xmlbinary: "'base64'",
+  search_path: 'pg_catalog',
+} as const;
+
+/** Pins them for a session, or for the transaction it is in. */
+export async function pinSettings(client: pg.Client, scope: 'SESSION' | 'LOCAL'): Promise<void> {
+  await client.query(
+    Object.entries(pinned)
+      .map(([name, value]) => `SET ${scope} ${name} = ${value}`)
+      .join('; '),
+  );
+}
 
 /**
  * Compares `schema.tv_x` with `schema.v_x` in one snapshot. Rows are compared as text (`row::text`), so `1.0` is not
@@ -37,42 +46,12 @@ export async function divergence(
   tview: string,
   key?: readonly string[],
 ): Promise<Divergence> {
-  const [schema, table, ...rest] = tview.split('.');
-  if (schema === undefined || table === undefined || rest.length > 0 || !table.startsWith('tv_')) {
-    throw new Error(`divergence() wants schema.tv_name, not ${tview}`);
-  }
-  const tableName = quoteQualified({ schema, name: table });
-  const viewName = quoteQualified({ schema, name: `v_${table.slice('tv_'.length)}` });
   await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
   try {
-    await client.query(pinned);
-    const columns = key ?? (await primaryKey(client, tableName));
-    // The columns of the view, by name: the table may have them in another order or have more of its own.
-    const { rows: names } = await client.query<{ name: string }>(
-      `SELECT quote_ident(attname) AS name FROM pg_attribute
-       WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum`,
-      [viewName],
+    await pinSettings(client, 'LOCAL');
+    const { rows } = await client.query<Record<keyof Divergence, string>>(
+      await comparison(client, tview, key),
     );
-    const list = names.map(({ name }) => name).join(', ');
-    const keyText = `ROW(${columns.map((column) => `x."${column.replaceAll('"', '""')}"`).join(', ')})::text`;
-    const { rows } = await client.query<Record<keyof Divergence, string>>(`
-      WITH expected AS (SELECT ${keyText} AS key, x::text AS row FROM (SELECT ${list} FROM ${viewName}) AS x),
-           found AS (SELECT ${keyText} AS key, x::text AS row FROM (SELECT ${list} FROM ${tableName}) AS x),
-           lacking AS (TABLE expected EXCEPT ALL TABLE found),
-           extra AS (TABLE found EXCEPT ALL TABLE expected)
-      SELECT count(*) FILTER (WHERE in_extra = 0) AS missing,
-             count(*) FILTER (WHERE in_lacking = 0) AS surplus,
-             count(*) FILTER (WHERE in_lacking > 0 AND in_extra > 0) AS different
-      FROM (
-        SELECT key, sum(lack) AS in_lacking, sum(more) AS in_extra
-        FROM (
-          SELECT key, 1 AS lack, 0 AS more FROM lacking
-          UNION ALL
-          SELECT key, 0 AS lack, 1 AS more FROM extra
-        ) AS both_sides
-        GROUP BY key
-      ) AS by_key
-    `);
     const counts = rows[0]!;
     return {
       missing: Number(counts.missing),
@@ -82,6 +61,46 @@ export async function divergence(
   } finally {
     await client.query('ROLLBACK');
   }
+}
+
+/**
+ * The query that compares, one row of three counts: for whoever asks often. It holds as long as neither the columns of the
+ * view nor the key of the table change, and is to be run under pinned settings.
+ */
+export async function comparison(client: pg.Client, tview: string, key?: readonly string[]): Promise<string> {
+  const [schema, table, ...rest] = tview.split('.');
+  if (schema === undefined || table === undefined || rest.length > 0 || !table.startsWith('tv_')) {
+    throw new Error(`divergence() wants schema.tv_name, not ${tview}`);
+  }
+  const tableName = quoteQualified({ schema, name: table });
+  const viewName = quoteQualified({ schema, name: `v_${table.slice('tv_'.length)}` });
+  const columns = key ?? (await primaryKey(client, tableName));
+  // The columns of the view, by name: the table may have them in another order or have more of its own.
+  const { rows: names } = await client.query<{ name: string }>(
+    `SELECT quote_ident(attname) AS name FROM pg_attribute
+     WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum`,
+    [viewName],
+  );
+  const list = names.map(({ name }) => name).join(', ');
+  const keyText = `ROW(${columns.map((column) => `x."${column.replaceAll('"', '""')}"`).join(', ')})::text`;
+  return `
+    WITH expected AS (SELECT ${keyText} AS key, x::text AS row FROM (SELECT ${list} FROM ${viewName}) AS x),
+         found AS (SELECT ${keyText} AS key, x::text AS row FROM (SELECT ${list} FROM ${tableName}) AS x),
+         lacking AS (TABLE expected EXCEPT ALL TABLE found),
+         extra AS (TABLE found EXCEPT ALL TABLE expected)
+    SELECT count(*) FILTER (WHERE in_extra = 0) AS missing,
+           count(*) FILTER (WHERE in_lacking = 0) AS surplus,
+           count(*) FILTER (WHERE in_lacking > 0 AND in_extra > 0) AS different
+    FROM (
+      SELECT key, sum(lack) AS in_lacking, sum(more) AS in_extra
+      FROM (
+        SELECT key, 1 AS lack, 0 AS more FROM lacking
+        UNION ALL
+        SELECT key, 0 AS lack, 1 AS more FROM extra
+      ) AS both_sides
+      GROUP BY key
+    ) AS by_key
+  `;
 }
 
 async function primaryKey(client: pg.Client, tableName: string): Promise<string[]> {
