@@ -1,0 +1,71 @@
+/**
+ * Interleavings: every order in which the steps of some sessions can follow each other, each session's own in their order.
+ * One is written as a word, a letter for each step: `abba` is the first step of a, both of b, the second of a.
+ */
+
+const letters = 'abcdefgh';
+
+/** How many there are: (n1 + n2 + …)! / (n1! n2! …). */
+export function countInterleavings(steps: readonly number[]): number {
+  let count = 1;
+  let placed = 0;
+  for (const own of steps) {
+    for (let i = 1; i <= own; i++) count = (count * ++placed) / i;
+  }
+  return Math.round(count);
+}
+
+/** All of them, in alphabetical order. */
+export function* everyInterleaving(steps: readonly number[]): Generator<string> {
+  const left = [...steps];
+  const length = left.reduce((sum, own) => sum + own, 0);
+  function* from(word: string): Generator<string> {
+    if (word.length === length) yield word;
+    for (let i = 0; i < left.length; i++) {
+      if (left[i] === 0) continue;
+      left[i]! -= 1;
+      yield* from(word + letters[i]!);
+      left[i]! += 1;
+    }
+  }
+  yield* from('');
+}
+
+/**
+ * All, or where they are more than `bound` so many of them, the same ones for the same seed. Those in which the sessions run
+ * one after the other are always there: a shape in which none of them goes through tests nothing.
+ */
+export function chooseInterleavings(steps: readonly number[], bound: number, seed: number): string[] {
+  if (countInterleavings(steps) <= bound) return [...everyInterleaving(steps)];
+  const chosen = new Set<string>(oneAfterTheOther(steps));
+  const random = generator(seed);
+  const deck = steps.flatMap((own, i) => Array<string>(own).fill(letters[i]!));
+  while (chosen.size < bound) chosen.add(shuffled(deck, random).join(''));
+  return [...chosen].toSorted();
+}
+
+function oneAfterTheOther(steps: readonly number[]): string[] {
+  const runs = steps.map((own, i) => letters[i]!.repeat(own));
+  return [runs.join(''), runs.toReversed().join('')];
+}
+
+function shuffled<T>(items: readonly T[], random: () => number): T[] {
+  const result = [...items];
+  for (let i = result.length - 1; i > 0; i--) {
+    const j = Math.floor(random() * (i + 1));
+    [result[i], result[j]] = [result[j]!, result[i]!];
+  }
+  return result;
+}
+
+/** Lehmer's generator: numbers from 0 to below 1. */
+function generator(seed: number): () => number {
+  let state = (Math.abs(Math.trunc(seed)) % 0x7ffffffe) + 1;
+  return () => {
+    state = (state * 48271) % 0x7fffffff;
+    return state / 0x7fffffff;
+  };
+}
+
+/** The session whose turn a letter is, from 0. */
+export const sessionOf = (letter: string): number => letters.indexOf(letter);
