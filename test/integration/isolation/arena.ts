@@ -29,8 +29,6 @@ export interface Arena {
   waiting(pids: readonly number[]): Promise<ReadonlySet<number>>;
   /** SQL that claims a transaction. */
   readonly claim: string;
-  /** SQL that has repairs worked off; null where the protocol leaves none. */
-  readonly repair: string | null;
   begin(shape: Shape): Promise<void>;
   /** Also where begin() has failed. */
   end(): Promise<void>;
@@ -49,9 +47,6 @@ export async function openArena(): Promise<Arena> {
   const { rows: secrets } = await control.query<{ claim: string }>(
     `SELECT format('SELECT tviews.claim(%L)', value) AS claim FROM tviews.secret`,
   );
-  const { rows: repairs } = await control.query<{ there: boolean }>(
-    `SELECT to_regprocedure('tviews.repair()') IS NOT NULL AS there`,
-  );
   const connections = new Map<string, Promise<Connection>>();
   const open = async (role: Session['role']): Promise<Connection> => {
     const client = await database.client(database[role]);
@@ -65,12 +60,11 @@ export async function openArena(): Promise<Arena> {
   let locking = '';
 
   const prepareJudgement = async (): Promise<void> => {
-    judgement = await judgementQuery(control, repairs[0]!.there);
+    judgement = await judgementQuery(control);
   };
 
   return {
     claim: secrets[0]!.claim,
-    repair: repairs[0]!.there ? 'SELECT tviews.repair()' : null,
     connection(place, role, use = 'own') {
       const name = `${role} ${place} ${use}`;
       const connection = connections.get(name) ?? open(role);
@@ -95,7 +89,9 @@ export async function openArena(): Promise<Arena> {
       locking = '';
     },
     async end() {
-      await control.query('DROP SCHEMA IF EXISTS kept CASCADE; DELETE FROM tviews.queue');
+      await control.query(
+        'DROP SCHEMA IF EXISTS kept CASCADE; DELETE FROM tviews.queue; DELETE FROM tviews.repair',
+      );
       const executor = executorOf(owner);
       const { rows: tviews } = await control.query<{ name: string }>(
         'SELECT name FROM tviews.tview ORDER BY id DESC',
@@ -174,7 +170,7 @@ interface Judgement {
 }
 
 /** Everything in one query: it is asked after every interleaving. */
-async function judgementQuery(control: pg.Client, leavesRepairs: boolean): Promise<string> {
+async function judgementQuery(control: pg.Client): Promise<string> {
   const { rows } = await control.query<{ name: string }>(
     `SELECT format('%I.%I', n.nspname, c.relname) AS name
      FROM tviews.tview AS t JOIN pg_class AS c ON c.oid = t.relation JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -192,7 +188,7 @@ async function judgementQuery(control: pg.Client, leavesRepairs: boolean): Promi
       SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
       WHERE l.locktype = 'advisory' AND d.datname = current_database()
     ),
-    'repairs', ${leavesRepairs ? '(SELECT count(*) FROM tviews.repair)' : '0'},
+    'repairs', (SELECT count(*) FROM tviews.repair),
     'prepared', (
       SELECT COALESCE(jsonb_agg(p.gid), '[]') FROM pg_prepared_xacts AS p WHERE p.database = current_database()
     ),

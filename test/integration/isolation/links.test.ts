@@ -131,11 +131,7 @@ checkShapes([
     tables: blog,
     tviews: { tv_country: countryWithComments },
     sessions: [
-      writer(
-        'UPDATE tb_post SET user_id = 2 WHERE id = 1',
-        'UPDATE tb_user SET country_id = 1 WHERE id = 2',
-        'UPDATE tb_user SET country_id = NULL WHERE id = 1',
-      ),
+      writer('UPDATE tb_post SET user_id = 3 WHERE id = 1', 'UPDATE tb_user SET country_id = 2 WHERE id = 3'),
       writer(`INSERT INTO tb_comment VALUES (9, 1, 'new')`),
     ],
     guards: [['near'], ['far']],

@@ -1,6 +1,6 @@
 /** A shape: tables, tviews, and sessions whose steps are run in every order. */
 import type pg from 'pg';
-import type { LockKind } from './locking.ts';
+import type { LockPart } from './locking.ts';
 
 export type Level = 'READ COMMITTED' | 'REPEATABLE READ' | 'SERIALIZABLE';
 
@@ -40,7 +40,7 @@ export interface Shape {
    * Which of the value locks guard it: without any one of these sets a row goes stale. Empty where PostgreSQL's own locks
    * do; that the lock of the tview guards all others goes without saying.
    */
-  readonly guards: readonly (readonly LockKind[])[];
+  readonly guards: readonly (readonly LockPart[])[];
   /** SQLSTATEs some interleavings may end a READ COMMITTED session with, beside success. */
   readonly errors?: readonly string[];
   /** Run once, after the tviews are there, with no trigger firing: what is wrong from the start. */

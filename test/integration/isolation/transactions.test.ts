@@ -166,7 +166,10 @@ checkShapes([
     tviews: { tv_user: userWithComments },
     sessions: [
       writer('UPDATE tb_post SET user_id = 3 WHERE id = 1', `INSERT INTO tb_comment VALUES (11, 2, 'new')`),
-      writer(`INSERT INTO tb_comment VALUES (12, 1, 'new')`, 'UPDATE tb_post SET user_id = 3 WHERE id = 2'),
+      writer(
+        `INSERT INTO tb_comment VALUES (12, 1, 'new')`,
+        'UPDATE tb_post SET user_id = NULL WHERE id = 2',
+      ),
     ],
     guards: [['near'], ['far']],
   },
@@ -181,7 +184,8 @@ checkShapes([
         `UPDATE tb_comment SET body = 'edited' WHERE id = 2`,
       ),
     ],
-    guards: [['key']],
+    // A value in one tview, a key in both.
+    guards: [['far', 'key']],
   },
   {
     name: 'one flushes, and then writes what the other has written',
