@@ -1,5 +1,5 @@
 /** Turns shapes into tests: each under every level and protocol, and each without the locks that guard it. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { seed } from '../../kit/seed.ts';
 import { type Arena, openArena } from './arena.ts';
 import { chooseInterleavings, everyInterleaving } from './interleavings.ts';
@@ -16,6 +16,7 @@ function boundOf(levels: readonly Level[], { protocol }: Locking): number {
   return protocol === protocols[0] ? bound : Math.ceil(bound / 3);
 }
 const runsAll = process.env.TVIEWS_TEST_ALL_INTERLEAVINGS === '1';
+if (runsAll) vi.setConfig({ testTimeout: 3_600_000 });
 
 /** `<shape>|<levels>|<locks>|<interleaving>`, as a failure prints it: runs this one alone. */
 const alone = process.env.TVIEWS_TEST_INTERLEAVING;
