@@ -219,7 +219,7 @@ function section(tview: FlushedTview, tviews: readonly FlushedTview[], options: 
       ? ''
       : `
   IF result.images IS NOT NULL THEN
-    merged := merged || jsonb_build_object(${own}, result.images);${forget}
+    merged := merged || jsonb_build_object(${own}, result.images);${forget}${tviews.some(({ plan }) => locksValues(plan, options)) ? hang(rememberImages(own), 2) : ''}
   END IF;`;
   return `-- ${name.replaceAll(/\s+/g, ' ')}
 IF ${told(tview, tviews)} THEN
@@ -234,11 +234,20 @@ ${byValue ? '' : `  ${hang(ticket(tview), 2)}\n`}  started := clock_timestamp();
 END IF;`;
 }
 
+/** The row may be as it should by then, and its readers not: they were found by the snapshot, too. */
+const rememberImages = (source: string): string => `
+  IF snapshot_is_kept THEN
+    by_snapshot := by_snapshot || jsonb_build_object(
+      's', ${source}::integer, CASE WHEN result.images = 'true' THEN 'all' ELSE 'r' END, result.images
+    );
+  END IF;`;
+
 /** What the snapshot led to may be others' by now, and unchanged as they left it: nothing would be found from it any more. */
 const rememberRows = (tview: number): string => `
 IF snapshot_is_kept THEN
-  by_snapshot := by_snapshot
-    || CASE WHEN result.looked_at = 'true' THEN '{"tview": ${tview}, "all": true}'::jsonb ELSE jsonb_build_object('tview', ${tview}, 'r', COALESCE(result.looked_at, '[]')) END;
+  by_snapshot := by_snapshot || jsonb_build_object(
+    'tview', ${tview}, CASE WHEN result.looked_at = 'true' THEN 'all' ELSE 'r' END, COALESCE(result.looked_at, '[]')
+  );
 END IF;`;
 
 /**

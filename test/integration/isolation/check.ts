@@ -7,14 +7,6 @@ import { type Locking, type LockProtocol, nameOf, protocols } from './locking.ts
 import { type Outcome, runInterleaving } from './run.ts';
 import type { Level, Shape } from './shape.ts';
 
-/**
- * So many interleavings each test runs; all of them with TVIEWS_TEST_ALL_INTERLEAVINGS=1. Under READ COMMITTED locks keep a
- * tview in step, so there it is all of most shapes; above it, a conflict that nearly every one of them has.
- */
-function boundOf(levels: readonly Level[], { protocol }: Locking): number {
-  const bound = levels.every((level) => level === committed) ? 35 : new Set(levels).size === 1 ? 10 : 4;
-  return protocol === protocols[0] ? bound : Math.ceil(bound / 3);
-}
 const runsAll = process.env.TVIEWS_TEST_ALL_INTERLEAVINGS === '1';
 if (runsAll) vi.setConfig({ testTimeout: 3_600_000 });
 
@@ -93,6 +85,16 @@ export function checkShapes(shapes: readonly Shape[]): void {
 const guardsOf = (shape: Shape, protocol: LockProtocol): Shape['guards'] =>
   protocol === 'value' || shape.guards.length === 0 ? shape.guards : [['tview']];
 
+/**
+ * So many interleavings each test runs; all of them with TVIEWS_TEST_ALL_INTERLEAVINGS=1. Under READ COMMITTED locks keep a
+ * tview in step, so there it is all of most shapes; above it, a conflict that nearly every one of them has.
+ */
+function boundOf(shape: Shape, levels: readonly Level[], { protocol }: Locking): number {
+  const asMany = levels.every((level) => level === committed) || shape.isAboutSnapshots === true;
+  const usual = asMany ? 24 : new Set(levels).size === 1 ? 8 : 3;
+  return Math.min(shape.bound ?? usual, protocol === protocols[0] ? usual : Math.ceil(usual / 4));
+}
+
 const stepsOf = ({ sessions }: Shape): number[] => sessions.map(({ steps }) => steps.length);
 
 async function staysInStep(
@@ -102,13 +104,12 @@ async function staysInStep(
   locking: Locking,
   only: string | undefined,
 ): Promise<void> {
-  const bound = Math.min(shape.bound ?? Number.POSITIVE_INFINITY, boundOf(levels, locking));
   const interleavings =
     only !== undefined
       ? [only]
       : runsAll
         ? everyInterleaving(stepsOf(shape))
-        : chooseInterleavings(stepsOf(shape), bound, seed);
+        : chooseInterleavings(stepsOf(shape), boundOf(shape, levels, locking), seed);
   const impossible = new Set<string>();
   let wentThrough = 0;
   for (const interleaving of interleavings) {

@@ -47,8 +47,8 @@ checkShapes([
     tables: blog,
     tviews: {
       tv_user: `
-        SELECT u.id, jsonb_build_object('name', u.name, 'posts', jsonb_agg(p.title ORDER BY p.id)) AS data
-        FROM tb_user u JOIN tb_post p ON p.user_id = u.id GROUP BY u.id, u.name`,
+        SELECT u.id, jsonb_agg(p.title ORDER BY p.id) AS data
+        FROM tb_user u JOIN tb_post p ON p.user_id = u.id GROUP BY u.id`,
     },
     sessions: [
       writer(`INSERT INTO tb_post VALUES (8, 3, 'new')`),

@@ -27,6 +27,8 @@ const patienceMilliseconds = 20_000;
 class Runner {
   readonly name: string;
   running: Promise<void> | null = null;
+  /** Whether its step was seen to wait. */
+  hasWaited = false;
   isOver = false;
   error: string | null = null;
   /** Steps whose turn has come while it waited. */
@@ -70,12 +72,13 @@ class Runner {
     const step = this.session.steps[this.next]!;
     const isFirst = this.next === 0;
     this.next += 1;
-    const began = this.history.push(`${this.name}: ${textOf(step)}`) - 1;
+    this.hasWaited = false;
+    this.history.push(`${this.name}: ${textOf(step)}`);
     this.running = this.perform(step, isFirst).then(
       () => {
         this.running = null;
         if (this.next === this.session.steps.length) this.isOver = true;
-        if (this.history.length > began + 1) this.history.push(`${this.name} goes on`);
+        if (this.hasWaited) this.history.push(`${this.name} goes on`);
       },
       (error: unknown) => {
         this.running = null;
@@ -229,7 +232,10 @@ async function comeToRestOnce(arena: Arena, runners: readonly Runner[]): Promise
     if (pending.length === 0) return;
     const waiting = await arena.waiting(pending.flatMap(({ pids }) => pids));
     // The lock table is what it was in one moment. Where everybody waited then, nobody is left who could let one go on.
-    if (pending.every(({ pids }) => pids.some((pid) => waiting.has(pid)))) return;
+    if (pending.every(({ pids }) => pids.some((pid) => waiting.has(pid)))) {
+      for (const runner of pending) runner.hasWaited = true;
+      return;
+    }
     if (Date.now() - started > patienceMilliseconds) throw new Error(stuck(runners, []));
     await sleep(1);
   }

@@ -47,6 +47,8 @@ export interface Shape {
   readonly damage?: string;
   /** Where sessions create or replace tviews: makes the tviews what they were. */
   readonly restore?: (owner: pg.Client) => Promise<void>;
+  /** Of those where the harm is done by kept snapshots, as many interleavings are run above READ COMMITTED as under it. */
+  readonly isAboutSnapshots?: boolean;
   /** Shapes that are slow run fewer of their interleavings, unless all are asked for. */
   readonly bound?: number;
 }

@@ -151,12 +151,18 @@ BEGIN
         'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
       );
       IF snapshot_is_kept THEN
-        by_snapshot := by_snapshot
-          || CASE WHEN result.looked_at = 'true' THEN '{"tview": 3, "all": true}'::jsonb ELSE jsonb_build_object('tview', 3, 'r', COALESCE(result.looked_at, '[]')) END;
+        by_snapshot := by_snapshot || jsonb_build_object(
+          'tview', 3, CASE WHEN result.looked_at = 'true' THEN 'all' ELSE 'r' END, COALESCE(result.looked_at, '[]')
+        );
       END IF;
       IF result.images IS NOT NULL THEN
         merged := merged || jsonb_build_object('9', result.images);
         kept := kept - '9';
+        IF snapshot_is_kept THEN
+          by_snapshot := by_snapshot || jsonb_build_object(
+            's', '9'::integer, CASE WHEN result.images = 'true' THEN 'all' ELSE 'r' END, result.images
+          );
+        END IF;
       END IF;
     END IF;
     -- "shop.tv_order"
