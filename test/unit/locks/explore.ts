@@ -167,12 +167,7 @@ export const replay = (schedule: readonly number[]): Choose => {
  * Every order, by depth first with replayed beginnings. A process knows only what was committed at each of its steps, so two
  * beginnings that agree on that for all processes, and on the order of commits, go on alike: the second is left alone.
  */
-export function everyOrder(
-  scenario: Scenario,
-  rule: Rule,
-  most: number,
-  take: (outcome: Outcome) => boolean,
-): number {
+export function everyOrder(scenario: Scenario, rule: Rule, take: (outcome: Outcome) => boolean): number {
   const seen = new Set<string>();
   const choices: { choice: number; of: number }[] = [];
   let orders = 0;
@@ -193,7 +188,7 @@ export function everyOrder(
     });
     if (outcome !== null) {
       orders += 1;
-      if (!take(outcome) || orders >= most) return orders;
+      if (!take(outcome)) return orders;
     }
     for (;;) {
       const last = choices.at(-1);

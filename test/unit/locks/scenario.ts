@@ -34,6 +34,29 @@ export const USUAL: Options = {
   truncates: 0,
 };
 
+/** What the searches make up. */
+export const PROFILES = {
+  usual: USUAL,
+  'three transactions': { ...USUAL, transactions: [3, 3], mostStatements: 2 },
+  'flushes in the middle': { ...USUAL, flushes: 0.7 },
+  truncate: { ...USUAL, truncates: 0.15 },
+  'fixed snapshots': { ...USUAL, mostStatements: 2, repeatableRead: 0.6 },
+  'fixed snapshots, flushes in the middle': {
+    ...USUAL,
+    mostStatements: 2,
+    repeatableRead: 0.6,
+    flushes: 0.5,
+  },
+  'a tview over a tview': { ...USUAL, views: 2, mostOccurrences: 4, mostStatements: 2 },
+  'a tview over a tview, fixed snapshots': {
+    ...USUAL,
+    views: 2,
+    mostOccurrences: 4,
+    mostStatements: 2,
+    repeatableRead: 0.6,
+  },
+} as const satisfies Record<string, Options>;
+
 /** A state in which every tview is exact. */
 export function fill(schema: Schema, rows: Rows): State {
   const state: (Row | undefined)[][] = schema.widths.map((_, table) => [...(rows[table] ?? [])]);

@@ -1,5 +1,5 @@
 /** Looks for a stale row under a rule; what it finds it makes small and prints so that a person can follow it. */
-import { everyOrder, type Outcome, randomly, replay, run } from './explore.ts';
+import { type Outcome, randomly, replay, run } from './explore.ts';
 import type { Rule } from './protocol.ts';
 import { Random } from './random.ts';
 import { fill, makeScenario, type Options, type Scenario } from './scenario.ts';
@@ -47,17 +47,6 @@ export function search(
       if (untilStale && tally.stale > 0) return tally;
     }
   }
-  return tally;
-}
-
-/** As `search`, with every order of each scenario. */
-export function searchEveryOrder(rule: Rule, options: Options, seed: number, schedules: number): Tally {
-  const tally = search(rule, options, seed, 0);
-  for (let at = seed; tally.schedules < schedules; at += 1)
-    everyOrder(makeScenario(new Random(at), options), rule, schedules, (outcome) => {
-      add(tally, outcome, at);
-      return true;
-    });
   return tally;
 }
 

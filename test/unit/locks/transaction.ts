@@ -70,7 +70,8 @@ export function* session(world: World, process: number, program: Program, commit
     yield null;
     return;
   }
-  yield* transaction.flush();
+  if (program.isolation === 'read committed' || world.rule.repair !== 'instead of the flush')
+    yield* transaction.flush();
   yield null;
   transaction.commit(process);
   committed();
@@ -224,7 +225,7 @@ class Transaction {
     yield null;
     const start = this.state();
     let before = start;
-    if (!skip) {
+    if (!skip && (this.snapshot === null || rule.fixedSnapshotLocks)) {
       const locked: Locked = new Map();
       let isFirst = true;
       for (const edges of statementsOf(rule, view)) {
