@@ -56,7 +56,10 @@ const anyLink = (change: Change, occurrence: Occurrence, view: Definition): bool
   changed(change, towardsKey(occurrence)) ||
   view.children[occurrence.index]!.some((child) => changed(change, child.near));
 
-/** The rule as it is written. */
+/**
+ * The rule. A root's key counts among its link columns: it attaches the row to its key. The record of a REPEATABLE READ
+ * transaction carries the keys it has written beside its changes: by the changes alone they are not always found again.
+ */
 export const RULE: Rule = {
   name: 'the rule',
   gate: 'shared',

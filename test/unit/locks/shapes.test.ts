@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import { everyOrder } from './explore.ts';
 import { LESS, RULE, type Rule, SAFE, WEAKENED, WEAKENED_REPAIRS } from './protocol.ts';
-import type { Scenario } from './scenario.ts';
+import { PROFILES, type Scenario } from './scenario.ts';
+import { search } from './search.ts';
 import { FIXED_SNAPSHOT_SHAPES, SHAPES } from './shapes.ts';
 
 /** The orders in which three transactions meet are thousands: each rule is tried on those of two. */
@@ -43,6 +44,14 @@ describe('what the rule needs', () => {
 
   test.for(WEAKENED_REPAIRS.map((rule) => [rule.name, rule] as const))('%s', ([, rule]) => {
     expect(Object.values(FIXED_SNAPSHOT_SHAPES).some((scenario) => goesStale(scenario, rule))).toBe(true);
+  });
+
+  test('a repair instead of the flush is enough, unless rows were written before', () => {
+    const rule: Rule = { ...RULE, repair: 'instead of the flush' };
+    for (const [name, scenario] of Object.entries(FIXED_SNAPSHOT_SHAPES))
+      expect(goesStale(scenario, rule), name).toBe(false);
+    const { found } = search(rule, PROFILES['fixed snapshots, flushes in the middle'], 1, 20_000, true);
+    expect(found).not.toBeNull();
   });
 
   test('key locks alone order those who change one key, edge locks alone those who do not', () => {
