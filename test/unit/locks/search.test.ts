@@ -2,7 +2,7 @@
  * Made-up definitions, rows and transactions under random orders: no rule that must be exact leaves a stale row.
  * LOCKS_SCHEDULES says how many orders each search tries, TVIEWS_TEST_SEED where it begins.
  */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { seed } from '../../kit/seed.ts';
 import { randomly, replay, run } from './explore.ts';
 import { LESS, RULE, type Rule, SAFE, WEAKENED } from './protocol.ts';
@@ -10,9 +10,9 @@ import { Random } from './random.ts';
 import { makeScenario, type Options, PROFILES } from './scenario.ts';
 import { describeFailure, search, type Tally } from './search.ts';
 
-const schedules = Number(process.env.LOCKS_SCHEDULES ?? 2500);
+const schedules = Number(process.env.LOCKS_SCHEDULES ?? 2000);
 // A long run is told when to end by its count alone.
-const timeout = schedules > 10_000 ? 3_600_000 : 30_000;
+vi.setConfig({ testTimeout: schedules > 10_000 ? 3_600_000 : 30_000 });
 
 function expectExact(rule: Rule, options: Options, count: number): Tally {
   const tally = search(rule, options, seed, count);
@@ -23,10 +23,7 @@ function expectExact(rule: Rule, options: Options, count: number): Tally {
 }
 
 describe('the rule is exact', () => {
-  test.for(Object.entries(PROFILES) as [keyof typeof PROFILES, Options][])('%s', { timeout }, ([
-    name,
-    options,
-  ]) => {
+  test.for(Object.entries(PROFILES) as [keyof typeof PROFILES, Options][])('%s', ([name, options]) => {
     const { deadlocks, committed } = expectExact(RULE, options, schedules);
     // Schedules in which everybody fails prove nothing.
     expect(committed).toBeGreaterThan(schedules);
@@ -36,9 +33,10 @@ describe('the rule is exact', () => {
   });
 });
 
-test.for([...SAFE.slice(1), ...LESS].map((rule) => [rule.name, rule] as const))('exact too: %s', {
-  timeout,
-}, ([, rule]) => {
+test.for([...SAFE.slice(1), ...LESS].map((rule) => [rule.name, rule] as const))('exact too: %s', ([
+  ,
+  rule,
+]) => {
   expectExact(rule, PROFILES['three transactions'], Math.ceil(schedules / 5));
 });
 
