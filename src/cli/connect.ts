@@ -8,6 +8,8 @@ export interface Connection extends SqlExecutor {
   readonly client: pg.Client;
   /** Called with the text of each NOTICE and WARNING. */
   onNotice(listener: (severity: string, message: string) => void): void;
+  /** Asks the server, over another connection, to end the statement that runs. */
+  cancel(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -34,6 +36,15 @@ export async function connect(url: string, applicationName = 'tviews'): Promise<
     ...executorOf(client),
     onNotice: (listener) => {
       client.on('notice', ({ severity, message }) => listener(severity ?? 'NOTICE', message ?? ''));
+    },
+    cancel: async () => {
+      const { processID } = client as pg.Client & { readonly processID: number | null };
+      const other = await connect(url, applicationName);
+      try {
+        await other.query('SELECT pg_catalog.pg_cancel_backend($1)', [processID]);
+      } finally {
+        await other.close();
+      }
     },
     close: () => client.end(),
   };

@@ -22,6 +22,8 @@ export interface Surroundings {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** All of standard input. */
   readonly readStdin: () => Promise<string>;
+  /** Calls `listener` at Ctrl-C in place of ending; gives what takes it back. A second Ctrl-C ends. */
+  onInterrupt(listener: () => void): () => void;
   setExitCode(code: ExitCode): void;
 }
 
@@ -34,6 +36,16 @@ export const processSurroundings: Surroundings = {
     let text = '';
     for await (const chunk of process.stdin) text += chunk;
     return text;
+  },
+  onInterrupt: (listener) => {
+    let asked = false;
+    const interrupted = (): void => {
+      if (asked) process.exit(130);
+      asked = true;
+      listener();
+    };
+    process.on('SIGINT', interrupted);
+    return () => process.off('SIGINT', interrupted);
   },
   setExitCode: (code) => {
     process.exitCode = code;
@@ -71,6 +83,8 @@ export interface Outcome {
 export interface Progress {
   /** One of the steps begins. */
   step(label: string): void;
+  /** How much of the step is done, from 0 to 1. */
+  within(share: number): void;
   done(): void;
 }
 
@@ -139,6 +153,9 @@ function isBug(error: unknown): boolean {
   return inner instanceof Error && (inner as NodeJS.ErrnoException).code === undefined;
 }
 
+/** Milliseconds between two lines about one step. */
+const lineEvery = 5_000;
+
 function reporterTo(stderr: TextStream): Reporter {
   const note = (line: string): void => {
     stderr.write(`${line}\n`);
@@ -148,15 +165,19 @@ function reporterTo(stderr: TextStream): Reporter {
     progress: (title, total) => {
       if (stderr.isTTY === true && stderr instanceof Object && 'columns' in stderr) {
         const bar = new SingleBar({
-          format: `${title} {bar} {value}/{total} {step}`,
+          format: `${title} {bar} {begun}/{total} {step}`,
           stream: stderr as unknown as NodeJS.WritableStream,
           hideCursor: true,
           clearOnComplete: true,
         });
-        bar.start(total, 0, { step: '' });
+        bar.start(total, 0, { step: '', begun: 0 });
         let begun = 0;
         return {
-          step: (label) => bar.update(begun++, { step: label }),
+          step: (label) => {
+            begun += 1;
+            bar.update(begun - 1, { step: label, begun });
+          },
+          within: (share) => bar.update(begun - 1 + share),
           done: () => {
             bar.update(total);
             bar.stop();
@@ -164,10 +185,21 @@ function reporterTo(stderr: TextStream): Reporter {
         };
       }
       let begun = 0;
+      let step = '';
+      let said = 0;
+      const say = (line: string): void => {
+        said = performance.now();
+        note(`${title} ${begun}/${total}: ${line}`);
+      };
       return {
         step: (label) => {
           begun += 1;
-          note(`${title} ${begun}/${total}: ${label}`);
+          step = label;
+          say(label);
+        },
+        // Somebody reads it later: no more lines than say that it goes on.
+        within: (share) => {
+          if (performance.now() - said >= lineEvery) say(`${step} ${Math.floor(share * 100)} %`);
         },
         done: () => undefined,
       };

@@ -1,11 +1,11 @@
 /** Takes a tview away, with its table, its view and whatever was generated for it alone. */
 import type { DropTview } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
-import { compareFunctionName } from './compare-function.ts';
+import { compareCostFunctionName, compareFunctionName } from './compare-function.ts';
 import type { SqlExecutor } from './executor.ts';
 import { ticketName } from './flush-function.ts';
 import { generateCapture, generateFlush, generateRefresh } from './generate.ts';
-import { quoteIdentifier, quoteQualified } from './identifier.ts';
+import { quoteQualified } from './identifier.ts';
 import { refreshFunctionName } from './refresh-function.ts';
 import {
   applyLock,
@@ -96,11 +96,19 @@ export async function dropRegistered(
     }
     await executor.query('DELETE FROM tviews.source WHERE id = ANY ($1)', [orphaned.map(({ id }) => id)]);
     await generateFlush(executor, remaining);
-    const refresh = quoteIdentifier(refreshFunctionName(tview.plan.table.name, tview.id));
-    const compare = quoteIdentifier(compareFunctionName(tview.plan.table.name, tview.id));
+    // By their names: an earlier version of ours may have made them with other arguments.
+    const generated = await executor.query<{ signature: string }>(
+      `SELECT p.oid::pg_catalog.regprocedure::text AS signature
+       FROM pg_catalog.pg_proc AS p
+       WHERE p.pronamespace = 'tviews'::pg_catalog.regnamespace AND p.proname = ANY ($1)`,
+      [
+        [refreshFunctionName, compareFunctionName, compareCostFunctionName].map((nameOf) =>
+          nameOf(tview.plan.table.name, tview.id),
+        ),
+      ],
+    );
     await executor.query(
-      `DROP FUNCTION tviews.${refresh}(jsonb, jsonb, boolean);
-       DROP FUNCTION tviews.${compare}(integer);
+      `${generated.map(({ signature }) => `DROP FUNCTION ${signature};`).join('\n')}
        DROP SEQUENCE tviews.${ticketName(tview.id)}`,
     );
     return remaining;

@@ -11,12 +11,15 @@ export interface CommandResult {
 export interface CommandOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string;
+  /** Ctrl-C, once this is on standard error. */
+  readonly interruptAt?: string;
 }
 
 export async function tviews(argv: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
   let stdout = '';
   let stderr = '';
   let exitCode: ExitCode = 0;
+  let interrupted: (() => void) | null = null;
   const surroundings: Surroundings = {
     stdout: {
       write: (text) => {
@@ -26,10 +29,17 @@ export async function tviews(argv: readonly string[], options: CommandOptions = 
     stderr: {
       write: (text) => {
         stderr += text;
+        if (options.interruptAt !== undefined && stderr.includes(options.interruptAt)) interrupted?.();
       },
     },
     env: options.env ?? {},
     readStdin: async () => options.stdin ?? '',
+    onInterrupt: (listener) => {
+      interrupted = listener;
+      return () => {
+        interrupted = null;
+      };
+    },
     setExitCode: (code) => {
       exitCode = code;
     },

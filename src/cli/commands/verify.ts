@@ -1,57 +1,115 @@
-/** `tviews verify [NAME…] [--repair]`: compares tviews with their definitions. */
-import type { Command } from 'commander';
+/** `tviews verify [NAME…] [--repair]`: compares tviews with their definitions, row by row, and says what differs. */
+import { type Command, InvalidArgumentError } from 'commander';
 import { loadRegistry } from '../../database/registry.ts';
-import { verifyTview } from '../../database/verify.ts';
+import {
+  type Difference,
+  type DivergentRow,
+  divergentRows,
+  type Verification,
+  verifyTview,
+} from '../../database/verify.ts';
 import { onDatabase } from '../database-command.ts';
 import { plural, type Surroundings } from '../terminal.ts';
 
 export function addVerify(program: Command, surroundings: Surroundings): void {
-  onDatabase<{ repair?: boolean }>(
+  onDatabase<{ repair?: boolean; rows: number; page: number }>(
     program
       .command('verify')
-      .description('compare tviews with their definitions; exit code 1 when a row differs')
+      .description(
+        'compare tviews with their definitions, while they are written; exit code 1 when a row differs',
+      )
       .argument('[name...]', 'tviews; without a name all')
-      .option('--repair', 'mend what differs'),
+      .option('--repair', 'mend what differs')
+      .option('--rows <count>', 'divergent rows of each tview to show', parseCount(0), 10)
+      .option('--page <rows>', 'rows to compare in one statement', parseCount(1), 1000),
     surroundings,
-    async (connection, given, { repair }, reporter) => {
+    async (connection, given, { repair, rows, page }, reporter) => {
       const names =
         given.length > 0
           ? [...given]
           : (await loadRegistry(connection)).tviews.map(({ schema, name }) => ({ schema, name }));
       const progress = reporter.progress('Verifying', names.length);
-      const verified = [];
+      const verified: ({ readonly tview: string } & Verification)[] = [];
+      const interrupt = new AbortController();
+      const letGo = surroundings.onInterrupt(() => interrupt.abort());
       try {
         for (const name of names) {
+          if (interrupt.signal.aborted) break;
           const tview = typeof name === 'string' ? name : `${name.schema}.${name.name}`;
           progress.step(tview);
-          verified.push({ tview, ...(await verifyTview(connection, name, { repair: repair === true })) });
+          const result = await verifyTview(connection, name, {
+            repair: repair === true,
+            pageSize: page,
+            rows,
+            signal: interrupt.signal,
+            cancel: () => connection.cancel(),
+            progress: (compared, estimated) => progress.within(estimated === 0 ? 1 : compared / estimated),
+          });
+          verified.push({ tview, ...result });
         }
       } finally {
+        letGo();
         progress.done();
       }
+      const complete = verified.length === names.length && verified.every((one) => one.complete);
       return {
-        ok: verified.every(
-          ({ missing, surplus, different, repaired }) =>
-            missing + surplus + different === 0 || repaired !== null,
-        ),
-        data: { verified },
-        lines: verified.flatMap((result) => {
-          const { tview, missing, surplus, different, sample, repaired, unorderedAggregate } = result;
-          if (missing + surplus + different === 0) return [`${tview}: ok`];
-          return [
-            `${tview}: ${missing} missing, ${surplus} surplus, ${different} different`,
-            ...sample.map(({ kind, key }) => `  ${kind} ${JSON.stringify(key)}`),
-            ...(unorderedAggregate
-              ? [
-                  '  HINT: It has an aggregate without ORDER BY: the same rows in another order differ as well.',
-                ]
-              : []),
-            ...(repaired === null
-              ? []
-              : [`  repaired: ${plural(repaired.written, 'row')} written, ${repaired.deleted} deleted`]),
-          ];
-        }),
+        ok: complete && verified.every((one) => divergentRows(one) === 0 || one.repaired !== null),
+        data: { complete, verified },
+        lines: [
+          ...verified.flatMap(describe),
+          ...(complete ? [] : [`stopped: ${verified.length} of ${plural(names.length, 'tview')} begun`]),
+        ],
       };
     },
   );
 }
+
+function describe(result: { readonly tview: string } & Verification): string[] {
+  const { tview, compared, missing, surplus, different, rows, repaired, complete } = result;
+  const extent = `${plural(compared, 'row')} compared${complete ? '' : ', then stopped'}`;
+  const divergent = divergentRows(result);
+  if (divergent === 0) return [`${tview}: ${complete ? 'ok, ' : ''}${extent}`];
+  const hidden = divergent - rows.length;
+  return [
+    `${tview}: ${missing} missing, ${surplus} surplus, ${different} different; ${extent}`,
+    ...rows.flatMap(describeRow),
+    ...(hidden > 0 ? [`  and ${plural(hidden, 'more row')}: --rows shows more`] : []),
+    ...(result.unorderedAggregate
+      ? ['  HINT: It has an aggregate without ORDER BY: the same rows in another order differ as well.']
+      : []),
+    ...(repaired === null
+      ? []
+      : [`  repaired: ${plural(repaired.written, 'row')} written, ${repaired.deleted} deleted`]),
+  ];
+}
+
+function describeRow({ kind, key, differences, more }: DivergentRow): string[] {
+  return [
+    `  ${kind} ${JSON.stringify(key)}`,
+    ...differences.map((difference) => `    ${describeDifference(difference)}`),
+    ...(more ? ['    and more'] : []),
+  ];
+}
+
+function describeDifference({ column, path, reordered, old, expected }: Difference): string {
+  const steps = path.map((step) => {
+    if (step === null) return '[*]';
+    if (typeof step === 'number') return `[${step}]`;
+    return /^\w+$/.test(step) ? `.${step}` : `[${JSON.stringify(step)}]`;
+  });
+  const place = `${column}${steps.join('')}`;
+  if (reordered) return `${place}: the same elements in another order`;
+  if (old === expected) return `${place}: ${old} in both, stored differently`;
+  const nothing = path.length === 0 ? 'null' : 'nothing';
+  return `${place}: ${old ?? nothing} → ${expected ?? nothing}`;
+}
+
+const parseCount =
+  (least: number) =>
+  (text: string): number => {
+    const count = Number(text);
+    if (!/^\d{1,9}$/.test(text) || count < least) {
+      throw new InvalidArgumentError(`It must be a number from ${least}.`);
+    }
+    return count;
+  };

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createShop, fillShop, shopDefinitions, shopTviews } from '../../../src/cli/demo/shop.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import { type CommandResult, tviews } from '../../kit/command.ts';
@@ -107,20 +107,67 @@ test('status finds a source that was renamed', async () => {
   expect(await run('status')).toMatchObject({ exitCode: 0 });
 });
 
-test('verify finds what somebody changed behind our back, and repairs it', async () => {
-  expect(await run('verify')).toMatchObject({ exitCode: 0 });
-  const admin = await database.client(database.superuser);
-  await admin.query(`
-    SET session_replication_role = replica;
-    UPDATE shop.tv_product SET data = '{}' WHERE pk_product = 42;
-    DELETE FROM shop.tv_product WHERE pk_product = 43;
-  `);
-  const found = await run('verify', 'shop.tv_product');
-  expect(found.exitCode).toBe(1);
-  expect(found.stdout).toContain('shop.tv_product: 1 missing, 0 surplus, 1 different\n');
-  expect(found.stdout).toContain('  different {"pk_product": 42}'.replace(': ', ':'));
-  expect(await run('verify', 'shop.tv_product', '--repair')).toMatchObject({ exitCode: 0 });
-  expect((await run('verify', 'shop.tv_product')).stdout).toBe('shop.tv_product: ok\n');
+describe('verify', () => {
+  test('finds what somebody changed behind our back, says where, and repairs it', async () => {
+    expect(await run('verify')).toMatchObject({ exitCode: 0 });
+    const admin = await database.client(database.superuser);
+    await admin.query(`
+      SET session_replication_role = replica;
+      UPDATE shop.tv_product SET data = data || '{"sku": null}' WHERE pk_product = 42;
+      DELETE FROM shop.tv_product WHERE pk_product = 43;
+    `);
+    const { rows } = await admin.query<{ sku: string; rows: number }>(
+      `SELECT data ->> 'sku' AS sku, (SELECT count(*)::int FROM shop.v_product) AS rows FROM shop.v_product WHERE pk_product = 42`,
+    );
+    const found = await run('verify', 'shop.tv_product', '--page', '100');
+    expect(found.exitCode).toBe(1);
+    const [summary, ...lines] = found.stdout.trimEnd().split('\n');
+    expect(summary).toBe(
+      `shop.tv_product: 1 missing, 0 surplus, 1 different; ${rows[0]!.rows} rows compared`,
+    );
+    expect(lines).toHaveLength(3);
+    expect(lines.join('\n')).toContain(
+      `  different {"pk_product":42}\n    data.sku: null → "${rows[0]!.sku}"`,
+    );
+    expect(lines).toContain('  missing {"pk_product":43}');
+    expect(await run('verify', 'shop.tv_product', '--repair')).toMatchObject({ exitCode: 0 });
+    expect((await run('verify', 'shop.tv_product')).stdout).toBe(
+      `shop.tv_product: ok, ${rows[0]!.rows} rows compared\n`,
+    );
+  });
+
+  test('shows as many rows as asked for, and counts the others', async () => {
+    const admin = await database.client(database.superuser);
+    await admin.query(`
+      SET session_replication_role = replica;
+      INSERT INTO shop.tv_supply SELECT 'Nowhere ' || n, '{}' FROM generate_series(1, 3) AS n`);
+    const found = await run('verify', 'shop.tv_supply', '--rows', '1');
+    expect(found.exitCode).toBe(1);
+    expect(found.stdout).toContain('  and 2 more rows: --rows shows more\n');
+    const json = JSON.parse((await run('verify', 'shop.tv_supply', '--repair', '--json')).stdout) as {
+      complete: boolean;
+      verified: { rows: unknown[]; repaired: unknown }[];
+    };
+    expect(json).toMatchObject({ complete: true, verified: [{ repaired: { deleted: 3 } }] });
+    expect(json.verified[0]!.rows).toContainEqual({
+      kind: 'surplus',
+      key: { country: 'Nowhere 1' },
+      differences: [],
+      more: false,
+    });
+    expect(await run('verify', 'shop.tv_supply', '--rows', 'many')).toMatchObject({ exitCode: 2 });
+  });
+
+  test('stops at Ctrl-C, and does not say that all is well', async () => {
+    const { exitCode, stdout } = await tviews(['verify', '--page', '10'], {
+      env: { DATABASE_URL: database.url },
+      interruptAt: 'Verifying 2/4: shop.tv_product\n',
+    });
+    expect(exitCode).toBe(1);
+    expect(stdout).toMatch(/^shop\.tv_category: ok, 10 rows compared$/m);
+    expect(stdout).toMatch(/^shop\.tv_product: \d+ rows compared, then stopped$/m);
+    expect(stdout).toMatch(/^stopped: 2 of 4 tviews begun$/m);
+  });
 });
 
 test('rebuild writes only what differs', async () => {

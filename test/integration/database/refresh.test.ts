@@ -164,7 +164,12 @@ describe('verify', () => {
       unorderedAggregate: false,
       repaired: null,
     });
-    expect(found.sample).toContainEqual({ kind: 'surplus', key: { pk_product: 777 } });
+    expect(found.rows).toContainEqual({
+      kind: 'surplus',
+      key: { pk_product: 777 },
+      differences: [],
+      more: false,
+    });
     expect(await verifyTview(executor, 'shop.tv_product', { repair: true })).toMatchObject({
       repaired: { written: 3, deleted: 1 },
     });

@@ -427,7 +427,8 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION tviews."compare_tv_order line_3"(
-  sample_size integer, OUT missing bigint, OUT surplus bigint, OUT different bigint, OUT sample jsonb
+  after text[], page_size integer, by_key boolean, details integer,
+  OUT upto text[], OUT compared bigint, OUT missing bigint, OUT surplus bigint, OUT different bigint, OUT rows jsonb
 )
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -446,31 +447,381 @@ SET xmloption = 'content'
 SET gin_fuzzy_search_limit = '0'
 SET row_security = 'off'
 SET timezone_abbreviations = 'Default'
+SET plan_cache_mode = 'force_custom_plan'
+SET jit = 'off'
+SET max_parallel_workers_per_gather = '0'
 AS $$
 #variable_conflict use_column
+<<compare>>
+DECLARE
+  -- The page: keys above low, up to high; null where it is open.
+  low text[] := $1;
+  high text[];
+  page integer := $2;
+  shown integer := $4;
 BEGIN
-  WITH differing AS MATERIALIZED (
+  IF page IS NOT NULL THEN
+    -- As many rows as both sides have at most: the table may be empty while the view is not.
+    SELECT array[w."order_id"::text, w."sku"""::text]
+    FROM "shop"."tv_order line" AS w
+    WHERE (compare.low IS NULL OR ROW(w."order_id", w."sku""") > ROW((compare.low[1])::bigint, (compare.low[2])::character varying(20)))
+      AND (compare.high IS NULL OR ROW(w."order_id", w."sku""") <= ROW((compare.high[1])::bigint, (compare.high[2])::character varying(20)))
+    ORDER BY w."order_id", w."sku"""
+    OFFSET compare.page - 1 LIMIT 1
+    INTO high;
+    SELECT array[w."order_id"::text, w."sku"""::text]
+    FROM "shop"."v_order line" AS w
+    WHERE (compare.low IS NULL OR ROW(w."order_id", w."sku""") > ROW((compare.low[1])::bigint, (compare.low[2])::character varying(20)))
+      AND (compare.high IS NULL OR ROW(w."order_id", w."sku""") <= ROW((compare.high[1])::bigint, (compare.high[2])::character varying(20)))
+    ORDER BY w."order_id", w."sku"""
+    OFFSET compare.page - 1 LIMIT 1
+    INTO upto;
+    upto := COALESCE(upto, high);
+    high := upto;
+  END IF;
+  IF $3 THEN
+    WITH differing AS MATERIALIZED (
+      SELECT
+        CASE WHEN t."tviews there" IS NULL THEN 'missing' WHEN v."tviews there" IS NULL THEN 'surplus' ELSE 'different' END AS kind,
+        CASE WHEN row_number() OVER () <= compare.shown THEN jsonb_build_object('order_id', COALESCE(t."order_id", v."order_id"), 'sku"', COALESCE(t."sku""", v."sku""")) END AS key,
+        CASE WHEN row_number() OVER () <= compare.shown AND t."tviews there" AND v."tviews there" THEN (
+          SELECT jsonb_agg(
+            jsonb_build_object('name', c.name, 'json', c.is_json)
+              || CASE WHEN c.old_value IS NULL THEN '{}' ELSE jsonb_build_object('old', c.old_value) END
+              || CASE WHEN c.new_value IS NULL THEN '{}' ELSE jsonb_build_object('new', c.new_value) END
+          )
+          FROM (VALUES
+            ('order_id', false, to_jsonb(left(t."order_id"::text, 201)), to_jsonb(left(v."order_id"::text, 201)), ROW(t."order_id")::record *<> ROW(v."order_id")::record),
+            ('sku"', false, to_jsonb(left(t."sku"""::text, 201)), to_jsonb(left(v."sku"""::text, 201)), ROW(t."sku""")::record *<> ROW(v."sku""")::record),
+            ('data', COALESCE(pg_column_size(t."data"), 0) + COALESCE(pg_column_size(v."data"), 0) <= 1000000, CASE WHEN COALESCE(pg_column_size(t."data"), 0) + COALESCE(pg_column_size(v."data"), 0) <= 1000000 THEN to_jsonb(t."data") ELSE to_jsonb(left(t."data"::text, 201)) END, CASE WHEN COALESCE(pg_column_size(t."data"), 0) + COALESCE(pg_column_size(v."data"), 0) <= 1000000 THEN to_jsonb(v."data") ELSE to_jsonb(left(v."data"::text, 201)) END, ROW(t."data")::record *<> ROW(v."data")::record)
+          ) AS c (name, is_json, old_value, new_value, differs)
+          WHERE c.differs
+        ) END AS columns
+      FROM (
+        SELECT w."order_id", w."sku""" FROM "shop"."tv_order line" AS w
+        WHERE (compare.low IS NULL OR ROW(w."order_id", w."sku""") > ROW((compare.low[1])::bigint, (compare.low[2])::character varying(20)))
+          AND (compare.high IS NULL OR ROW(w."order_id", w."sku""") <= ROW((compare.high[1])::bigint, (compare.high[2])::character varying(20)))
+        UNION
+        SELECT w."order_id", w."sku""" FROM "shop"."v_order line" AS w
+        WHERE (compare.low IS NULL OR ROW(w."order_id", w."sku""") > ROW((compare.low[1])::bigint, (compare.low[2])::character varying(20)))
+          AND (compare.high IS NULL OR ROW(w."order_id", w."sku""") <= ROW((compare.high[1])::bigint, (compare.high[2])::character varying(20)))
+      ) AS k
+      LEFT JOIN (
+        SELECT w.*, true AS "tviews there" FROM "shop"."tv_order line" AS w
+        WHERE (compare.low IS NULL OR ROW(w."order_id", w."sku""") > ROW((compare.low[1])::bigint, (compare.low[2])::character varying(20)))
+          AND (compare.high IS NULL OR ROW(w."order_id", w."sku""") <= ROW((compare.high[1])::bigint, (compare.high[2])::character varying(20)))
+      ) AS t ON t."order_id" = k."order_id" AND t."sku""" = k."sku"""
+      LEFT JOIN LATERAL (
+        SELECT w.*, true AS "tviews there" FROM "shop"."v_order line" AS w WHERE w."order_id" = k."order_id" AND w."sku""" = k."sku""" OFFSET 0
+      ) AS v ON true
+      WHERE t."tviews there" IS NULL OR v."tviews there" IS NULL
+        OR ROW(v."order_id", v."sku""", v."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record
+    )
     SELECT
-      CASE
-        WHEN t."order_id" IS NULL THEN 'missing'
-        WHEN v."order_id" IS NULL THEN 'surplus'
-        ELSE 'different'
-      END AS kind,
-      jsonb_build_object('order_id', COALESCE(v."order_id", t."order_id"), 'sku"', COALESCE(v."sku""", t."sku""")) AS key
-    FROM "shop"."v_order line" AS v
-    FULL JOIN "shop"."tv_order line" AS t ON v."order_id" = t."order_id" AND v."sku""" = t."sku"""
-    WHERE t."order_id" IS NULL OR v."order_id" IS NULL
-      OR ROW(v."order_id", v."sku""", v."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record
-  )
-  SELECT
-    count(*) FILTER (WHERE d.kind = 'missing'),
-    count(*) FILTER (WHERE d.kind = 'surplus'),
-    count(*) FILTER (WHERE d.kind = 'different'),
-    COALESCE((
-      SELECT jsonb_agg(jsonb_build_object('kind', s.kind, 'key', s.key))
-      FROM (SELECT * FROM differing LIMIT sample_size) AS s
-    ), '[]')
-  INTO missing, surplus, different, sample
-  FROM differing AS d;
+      (
+        SELECT count(*) FROM "shop"."tv_order line" AS w
+        WHERE (compare.low IS NULL OR ROW(w."order_id", w."sku""") > ROW((compare.low[1])::bigint, (compare.low[2])::character varying(20)))
+          AND (compare.high IS NULL OR ROW(w."order_id", w."sku""") <= ROW((compare.high[1])::bigint, (compare.high[2])::character varying(20)))
+      ) + count(*) FILTER (WHERE d.kind = 'missing'),
+      count(*) FILTER (WHERE d.kind = 'missing'),
+      count(*) FILTER (WHERE d.kind = 'surplus'),
+      count(*) FILTER (WHERE d.kind = 'different'),
+      COALESCE(jsonb_agg(
+        jsonb_build_object('kind', d.kind, 'key', d.key, 'differences', (
+          WITH RECURSIVE walk AS (
+            SELECT c.name, c.is_json, '[]'::jsonb AS path, c.old_value, c.new_value,
+              CASE WHEN c.is_json THEN CASE
+                -- Equal as text, and yet not the same bytes: there is nothing to look for.
+                WHEN c.old_value::text = c.new_value::text THEN 'value'
+                WHEN jsonb_typeof(c.old_value) = 'object' AND jsonb_typeof(c.new_value) = 'object' THEN 'objects'
+                WHEN jsonb_typeof(c.old_value) = 'array' AND jsonb_typeof(c.new_value) = 'array' THEN
+                  CASE
+                    WHEN jsonb_array_length(c.old_value) <> jsonb_array_length(c.new_value) THEN 'lists'
+                    WHEN (SELECT array_agg(e.value::text ORDER BY e.value::text COLLATE "C") FROM jsonb_array_elements(c.old_value) AS e)
+                      = (SELECT array_agg(e.value::text ORDER BY e.value::text COLLATE "C") FROM jsonb_array_elements(c.new_value) AS e) THEN 'reordered'
+                    ELSE 'tuples'
+                  END
+                ELSE 'value'
+              END ELSE 'value' END AS relation
+            FROM (
+              SELECT e.value ->> 'name' AS name, (e.value ->> 'json')::boolean AS is_json,
+                e.value -> 'old' AS old_value, e.value -> 'new' AS new_value
+              FROM jsonb_array_elements(d.columns) AS e
+            ) AS c
+            UNION ALL
+            SELECT w.name, w.is_json, w.path || jsonb_build_array(child.step), child.old_value, child.new_value,
+              CASE
+                -- Equal as text, and yet not the same bytes: there is nothing to look for.
+                WHEN child.old_value::text = child.new_value::text THEN 'value'
+                WHEN jsonb_typeof(child.old_value) = 'object' AND jsonb_typeof(child.new_value) = 'object' THEN 'objects'
+                WHEN jsonb_typeof(child.old_value) = 'array' AND jsonb_typeof(child.new_value) = 'array' THEN
+                  CASE
+                    WHEN jsonb_array_length(child.old_value) <> jsonb_array_length(child.new_value) THEN 'lists'
+                    WHEN (SELECT array_agg(e.value::text ORDER BY e.value::text COLLATE "C") FROM jsonb_array_elements(child.old_value) AS e)
+                      = (SELECT array_agg(e.value::text ORDER BY e.value::text COLLATE "C") FROM jsonb_array_elements(child.new_value) AS e) THEN 'reordered'
+                    ELSE 'tuples'
+                  END
+                ELSE 'value'
+              END
+            FROM walk AS w
+            CROSS JOIN LATERAL (
+              SELECT to_jsonb(COALESCE(o.key, n.key)) AS step, o.value AS old_value, n.value AS new_value
+              FROM jsonb_each(CASE w.relation WHEN 'objects' THEN w.old_value ELSE '{}' END) AS o
+              FULL JOIN jsonb_each(CASE w.relation WHEN 'objects' THEN w.new_value ELSE '{}' END) AS n ON n.key = o.key
+              UNION ALL
+              SELECT to_jsonb(o.place - 1), o.value, n.value
+              FROM jsonb_array_elements(CASE w.relation WHEN 'tuples' THEN w.old_value ELSE '[]' END) WITH ORDINALITY AS o (value, place)
+              JOIN jsonb_array_elements(CASE w.relation WHEN 'tuples' THEN w.new_value ELSE '[]' END) WITH ORDINALITY AS n (value, place)
+                ON n.place = o.place
+              UNION ALL
+              SELECT NULL, lacking.value, NULL
+              FROM (
+                SELECT o.value FROM jsonb_array_elements(CASE w.relation WHEN 'lists' THEN w.old_value ELSE '[]' END) AS o
+                EXCEPT ALL
+                SELECT n.value FROM jsonb_array_elements(CASE w.relation WHEN 'lists' THEN w.new_value ELSE '[]' END) AS n
+              ) AS lacking
+              UNION ALL
+              SELECT NULL, NULL, surplus.value
+              FROM (
+                SELECT n.value FROM jsonb_array_elements(CASE w.relation WHEN 'lists' THEN w.new_value ELSE '[]' END) AS n
+                EXCEPT ALL
+                SELECT o.value FROM jsonb_array_elements(CASE w.relation WHEN 'lists' THEN w.old_value ELSE '[]' END) AS o
+              ) AS surplus
+            ) AS child
+            WHERE child.old_value::text IS DISTINCT FROM child.new_value::text
+          )
+          SELECT jsonb_agg(jsonb_build_object(
+            'column', l.name, 'path', l.path, 'reordered', l.relation = 'reordered',
+            'old', left(CASE WHEN l.is_json THEN l.old_value::text ELSE l.old_value #>> '{}' END, 201),
+            'expected', left(CASE WHEN l.is_json THEN l.new_value::text ELSE l.new_value #>> '{}' END, 201)
+          ))
+          FROM (SELECT * FROM walk AS w WHERE w.relation IN ('value', 'reordered') LIMIT 11) AS l
+        ))
+      ) FILTER (WHERE d.key IS NOT NULL), '[]')
+    FROM differing AS d
+    INTO compared, missing, surplus, different, rows;
+  ELSE
+    WITH differing AS MATERIALIZED (
+      SELECT
+        CASE WHEN t."tviews there" IS NULL THEN 'missing' WHEN v."tviews there" IS NULL THEN 'surplus' ELSE 'different' END AS kind,
+        CASE WHEN row_number() OVER () <= compare.shown THEN jsonb_build_object('order_id', COALESCE(t."order_id", v."order_id"), 'sku"', COALESCE(t."sku""", v."sku""")) END AS key,
+        CASE WHEN row_number() OVER () <= compare.shown AND t."tviews there" AND v."tviews there" THEN (
+          SELECT jsonb_agg(
+            jsonb_build_object('name', c.name, 'json', c.is_json)
+              || CASE WHEN c.old_value IS NULL THEN '{}' ELSE jsonb_build_object('old', c.old_value) END
+              || CASE WHEN c.new_value IS NULL THEN '{}' ELSE jsonb_build_object('new', c.new_value) END
+          )
+          FROM (VALUES
+            ('order_id', false, to_jsonb(left(t."order_id"::text, 201)), to_jsonb(left(v."order_id"::text, 201)), ROW(t."order_id")::record *<> ROW(v."order_id")::record),
+            ('sku"', false, to_jsonb(left(t."sku"""::text, 201)), to_jsonb(left(v."sku"""::text, 201)), ROW(t."sku""")::record *<> ROW(v."sku""")::record),
+            ('data', COALESCE(pg_column_size(t."data"), 0) + COALESCE(pg_column_size(v."data"), 0) <= 1000000, CASE WHEN COALESCE(pg_column_size(t."data"), 0) + COALESCE(pg_column_size(v."data"), 0) <= 1000000 THEN to_jsonb(t."data") ELSE to_jsonb(left(t."data"::text, 201)) END, CASE WHEN COALESCE(pg_column_size(t."data"), 0) + COALESCE(pg_column_size(v."data"), 0) <= 1000000 THEN to_jsonb(v."data") ELSE to_jsonb(left(v."data"::text, 201)) END, ROW(t."data")::record *<> ROW(v."data")::record)
+          ) AS c (name, is_json, old_value, new_value, differs)
+          WHERE c.differs
+        ) END AS columns
+      FROM (
+        SELECT w.*, true AS "tviews there" FROM "shop"."tv_order line" AS w
+        WHERE (compare.low IS NULL OR ROW(w."order_id", w."sku""") > ROW((compare.low[1])::bigint, (compare.low[2])::character varying(20)))
+          AND (compare.high IS NULL OR ROW(w."order_id", w."sku""") <= ROW((compare.high[1])::bigint, (compare.high[2])::character varying(20)))
+      ) AS t
+      FULL JOIN (
+        SELECT w.*, true AS "tviews there" FROM "shop"."v_order line" AS w
+        WHERE (compare.low IS NULL OR ROW(w."order_id", w."sku""") > ROW((compare.low[1])::bigint, (compare.low[2])::character varying(20)))
+          AND (compare.high IS NULL OR ROW(w."order_id", w."sku""") <= ROW((compare.high[1])::bigint, (compare.high[2])::character varying(20)))
+      ) AS v ON v."order_id" = t."order_id" AND v."sku""" = t."sku"""
+      WHERE t."tviews there" IS NULL OR v."tviews there" IS NULL
+        OR ROW(v."order_id", v."sku""", v."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record
+    )
+    SELECT
+      (
+        SELECT count(*) FROM "shop"."tv_order line" AS w
+        WHERE (compare.low IS NULL OR ROW(w."order_id", w."sku""") > ROW((compare.low[1])::bigint, (compare.low[2])::character varying(20)))
+          AND (compare.high IS NULL OR ROW(w."order_id", w."sku""") <= ROW((compare.high[1])::bigint, (compare.high[2])::character varying(20)))
+      ) + count(*) FILTER (WHERE d.kind = 'missing'),
+      count(*) FILTER (WHERE d.kind = 'missing'),
+      count(*) FILTER (WHERE d.kind = 'surplus'),
+      count(*) FILTER (WHERE d.kind = 'different'),
+      COALESCE(jsonb_agg(
+        jsonb_build_object('kind', d.kind, 'key', d.key, 'differences', (
+          WITH RECURSIVE walk AS (
+            SELECT c.name, c.is_json, '[]'::jsonb AS path, c.old_value, c.new_value,
+              CASE WHEN c.is_json THEN CASE
+                -- Equal as text, and yet not the same bytes: there is nothing to look for.
+                WHEN c.old_value::text = c.new_value::text THEN 'value'
+                WHEN jsonb_typeof(c.old_value) = 'object' AND jsonb_typeof(c.new_value) = 'object' THEN 'objects'
+                WHEN jsonb_typeof(c.old_value) = 'array' AND jsonb_typeof(c.new_value) = 'array' THEN
+                  CASE
+                    WHEN jsonb_array_length(c.old_value) <> jsonb_array_length(c.new_value) THEN 'lists'
+                    WHEN (SELECT array_agg(e.value::text ORDER BY e.value::text COLLATE "C") FROM jsonb_array_elements(c.old_value) AS e)
+                      = (SELECT array_agg(e.value::text ORDER BY e.value::text COLLATE "C") FROM jsonb_array_elements(c.new_value) AS e) THEN 'reordered'
+                    ELSE 'tuples'
+                  END
+                ELSE 'value'
+              END ELSE 'value' END AS relation
+            FROM (
+              SELECT e.value ->> 'name' AS name, (e.value ->> 'json')::boolean AS is_json,
+                e.value -> 'old' AS old_value, e.value -> 'new' AS new_value
+              FROM jsonb_array_elements(d.columns) AS e
+            ) AS c
+            UNION ALL
+            SELECT w.name, w.is_json, w.path || jsonb_build_array(child.step), child.old_value, child.new_value,
+              CASE
+                -- Equal as text, and yet not the same bytes: there is nothing to look for.
+                WHEN child.old_value::text = child.new_value::text THEN 'value'
+                WHEN jsonb_typeof(child.old_value) = 'object' AND jsonb_typeof(child.new_value) = 'object' THEN 'objects'
+                WHEN jsonb_typeof(child.old_value) = 'array' AND jsonb_typeof(child.new_value) = 'array' THEN
+                  CASE
+                    WHEN jsonb_array_length(child.old_value) <> jsonb_array_length(child.new_value) THEN 'lists'
+                    WHEN (SELECT array_agg(e.value::text ORDER BY e.value::text COLLATE "C") FROM jsonb_array_elements(child.old_value) AS e)
+                      = (SELECT array_agg(e.value::text ORDER BY e.value::text COLLATE "C") FROM jsonb_array_elements(child.new_value) AS e) THEN 'reordered'
+                    ELSE 'tuples'
+                  END
+                ELSE 'value'
+              END
+            FROM walk AS w
+            CROSS JOIN LATERAL (
+              SELECT to_jsonb(COALESCE(o.key, n.key)) AS step, o.value AS old_value, n.value AS new_value
+              FROM jsonb_each(CASE w.relation WHEN 'objects' THEN w.old_value ELSE '{}' END) AS o
+              FULL JOIN jsonb_each(CASE w.relation WHEN 'objects' THEN w.new_value ELSE '{}' END) AS n ON n.key = o.key
+              UNION ALL
+              SELECT to_jsonb(o.place - 1), o.value, n.value
+              FROM jsonb_array_elements(CASE w.relation WHEN 'tuples' THEN w.old_value ELSE '[]' END) WITH ORDINALITY AS o (value, place)
+              JOIN jsonb_array_elements(CASE w.relation WHEN 'tuples' THEN w.new_value ELSE '[]' END) WITH ORDINALITY AS n (value, place)
+                ON n.place = o.place
+              UNION ALL
+              SELECT NULL, lacking.value, NULL
+              FROM (
+                SELECT o.value FROM jsonb_array_elements(CASE w.relation WHEN 'lists' THEN w.old_value ELSE '[]' END) AS o
+                EXCEPT ALL
+                SELECT n.value FROM jsonb_array_elements(CASE w.relation WHEN 'lists' THEN w.new_value ELSE '[]' END) AS n
+              ) AS lacking
+              UNION ALL
+              SELECT NULL, NULL, surplus.value
+              FROM (
+                SELECT n.value FROM jsonb_array_elements(CASE w.relation WHEN 'lists' THEN w.new_value ELSE '[]' END) AS n
+                EXCEPT ALL
+                SELECT o.value FROM jsonb_array_elements(CASE w.relation WHEN 'lists' THEN w.old_value ELSE '[]' END) AS o
+              ) AS surplus
+            ) AS child
+            WHERE child.old_value::text IS DISTINCT FROM child.new_value::text
+          )
+          SELECT jsonb_agg(jsonb_build_object(
+            'column', l.name, 'path', l.path, 'reordered', l.relation = 'reordered',
+            'old', left(CASE WHEN l.is_json THEN l.old_value::text ELSE l.old_value #>> '{}' END, 201),
+            'expected', left(CASE WHEN l.is_json THEN l.new_value::text ELSE l.new_value #>> '{}' END, 201)
+          ))
+          FROM (SELECT * FROM walk AS w WHERE w.relation IN ('value', 'reordered') LIMIT 11) AS l
+        ))
+      ) FILTER (WHERE d.key IS NOT NULL), '[]')
+    FROM differing AS d
+    INTO compared, missing, surplus, different, rows;
+  END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION tviews."compare_cost_tv_order line_3"(
+  page_size integer, OUT estimated_rows float8, OUT by_key float8, OUT by_range float8, OUT whole float8
+)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET TimeZone = 'UTC'
+SET DateStyle = 'ISO, YMD'
+SET IntervalStyle = 'postgres'
+SET extra_float_digits = '1'
+SET bytea_output = 'hex'
+SET lc_monetary = 'C'
+SET lc_time = 'C'
+SET lc_numeric = 'C'
+SET quote_all_identifiers = 'off'
+SET array_nulls = 'on'
+SET xmlbinary = 'base64'
+SET xmloption = 'content'
+SET gin_fuzzy_search_limit = '0'
+SET row_security = 'off'
+SET timezone_abbreviations = 'Default'
+SET plan_cache_mode = 'force_custom_plan'
+SET jit = 'off'
+SET max_parallel_workers_per_gather = '0'
+SET seq_page_cost = '0.05'
+SET random_page_cost = '0.05'
+AS $$
+#variable_conflict use_column
+<<compare>>
+DECLARE
+  low text[];
+  high text[];
+  page integer := $1;
+  bound float8;
+  explained jsonb;
+BEGIN
+  EXECUTE 'EXPLAIN (FORMAT JSON) SELECT FROM "shop"."tv_order line"'
+  INTO explained USING low, high, page;
+  estimated_rows := (explained -> 0 -> 'Plan' ->> 'Plan Rows')::float8;
+  EXECUTE 'EXPLAIN (FORMAT JSON) SELECT count(*)
+    FROM (
+      SELECT w.*, true AS "tviews there" FROM "shop"."tv_order line" AS w
+      WHERE ($1 IS NULL OR ROW(w."order_id", w."sku""") > ROW(($1[1])::bigint, ($1[2])::character varying(20)))
+        AND ($2 IS NULL OR ROW(w."order_id", w."sku""") <= ROW(($2[1])::bigint, ($2[2])::character varying(20)))
+    ) AS t
+    FULL JOIN (
+      SELECT w.*, true AS "tviews there" FROM "shop"."v_order line" AS w
+      WHERE ($1 IS NULL OR ROW(w."order_id", w."sku""") > ROW(($1[1])::bigint, ($1[2])::character varying(20)))
+        AND ($2 IS NULL OR ROW(w."order_id", w."sku""") <= ROW(($2[1])::bigint, ($2[2])::character varying(20)))
+    ) AS v ON v."order_id" = t."order_id" AND v."sku""" = t."sku"""
+    WHERE t."tviews there" IS NULL OR v."tviews there" IS NULL
+      OR ROW(v."order_id", v."sku""", v."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record'
+  INTO explained USING low, high, page;
+  whole := (explained -> 0 -> 'Plan' ->> 'Total Cost')::float8;
+  SELECT array[w."order_id"::text, w."sku"""::text]
+  FROM "shop"."tv_order line" AS w
+  WHERE (compare.low IS NULL OR ROW(w."order_id", w."sku""") > ROW((compare.low[1])::bigint, (compare.low[2])::character varying(20)))
+    AND (compare.high IS NULL OR ROW(w."order_id", w."sku""") <= ROW((compare.high[1])::bigint, (compare.high[2])::character varying(20)))
+  ORDER BY w."order_id", w."sku"""
+  OFFSET compare.page - 1 LIMIT 1
+  INTO high;
+  EXECUTE 'EXPLAIN (FORMAT JSON) SELECT array[w."order_id"::text, w."sku"""::text]
+  FROM "shop"."v_order line" AS w
+  WHERE ($1 IS NULL OR ROW(w."order_id", w."sku""") > ROW(($1[1])::bigint, ($1[2])::character varying(20)))
+    AND ($2 IS NULL OR ROW(w."order_id", w."sku""") <= ROW(($2[1])::bigint, ($2[2])::character varying(20)))
+  ORDER BY w."order_id", w."sku"""
+  OFFSET $3 - 1 LIMIT 1'
+  INTO explained USING low, high, page;
+  bound := (explained -> 0 -> 'Plan' ->> 'Total Cost')::float8;
+  EXECUTE 'EXPLAIN (FORMAT JSON) SELECT count(*)
+    FROM (
+      SELECT w.*, true AS "tviews there" FROM "shop"."tv_order line" AS w
+      WHERE ($1 IS NULL OR ROW(w."order_id", w."sku""") > ROW(($1[1])::bigint, ($1[2])::character varying(20)))
+        AND ($2 IS NULL OR ROW(w."order_id", w."sku""") <= ROW(($2[1])::bigint, ($2[2])::character varying(20)))
+    ) AS t
+    FULL JOIN (
+      SELECT w.*, true AS "tviews there" FROM "shop"."v_order line" AS w
+      WHERE ($1 IS NULL OR ROW(w."order_id", w."sku""") > ROW(($1[1])::bigint, ($1[2])::character varying(20)))
+        AND ($2 IS NULL OR ROW(w."order_id", w."sku""") <= ROW(($2[1])::bigint, ($2[2])::character varying(20)))
+    ) AS v ON v."order_id" = t."order_id" AND v."sku""" = t."sku"""
+    WHERE t."tviews there" IS NULL OR v."tviews there" IS NULL
+      OR ROW(v."order_id", v."sku""", v."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record'
+  INTO explained USING low, high, page;
+  by_range := bound + (explained -> 0 -> 'Plan' ->> 'Total Cost')::float8;
+  EXECUTE 'EXPLAIN (FORMAT JSON) SELECT count(*)
+    FROM (
+      SELECT w."order_id", w."sku""" FROM "shop"."tv_order line" AS w
+      WHERE ($1 IS NULL OR ROW(w."order_id", w."sku""") > ROW(($1[1])::bigint, ($1[2])::character varying(20)))
+        AND ($2 IS NULL OR ROW(w."order_id", w."sku""") <= ROW(($2[1])::bigint, ($2[2])::character varying(20)))
+      UNION
+      SELECT w."order_id", w."sku""" FROM "shop"."v_order line" AS w
+      WHERE ($1 IS NULL OR ROW(w."order_id", w."sku""") > ROW(($1[1])::bigint, ($1[2])::character varying(20)))
+        AND ($2 IS NULL OR ROW(w."order_id", w."sku""") <= ROW(($2[1])::bigint, ($2[2])::character varying(20)))
+    ) AS k
+    LEFT JOIN (
+      SELECT w.*, true AS "tviews there" FROM "shop"."tv_order line" AS w
+      WHERE ($1 IS NULL OR ROW(w."order_id", w."sku""") > ROW(($1[1])::bigint, ($1[2])::character varying(20)))
+        AND ($2 IS NULL OR ROW(w."order_id", w."sku""") <= ROW(($2[1])::bigint, ($2[2])::character varying(20)))
+    ) AS t ON t."order_id" = k."order_id" AND t."sku""" = k."sku"""
+    LEFT JOIN LATERAL (
+      SELECT w.*, true AS "tviews there" FROM "shop"."v_order line" AS w WHERE w."order_id" = k."order_id" AND w."sku""" = k."sku""" OFFSET 0
+    ) AS v ON true
+    WHERE t."tviews there" IS NULL OR v."tviews there" IS NULL
+      OR ROW(v."order_id", v."sku""", v."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record'
+  INTO explained USING low, high, page;
+  by_key := bound + (explained -> 0 -> 'Plan' ->> 'Total Cost')::float8;
 END
 $$;
