@@ -8,7 +8,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { type DatabaseSettings, findDatabase, type Settings } from '../src/config/settings.ts';
 import { SqlState, TviewsError } from '../src/errors/errors.ts';
 import type { Logger } from '../src/observe/log.ts';
-import type { Metrics, PoolSnapshot } from '../src/observe/metrics.ts';
+import type { Metrics, PoolSnapshot, VerifiedTview } from '../src/observe/metrics.ts';
 import { readAuthFile } from './client/auth-file.ts';
 import { acceptClient, type ClientLogin } from './client/login.ts';
 import { startJanitor } from './pool/janitor.ts';
@@ -19,6 +19,7 @@ import { StatementStore } from './statements/store.ts';
 import { Catalog } from './tviews/catalog.ts';
 import { SessionTviewDdl } from './tviews/ddl.ts';
 import { DatabaseSessionRefresh } from './tviews/session-refresh.ts';
+import { Verifier } from './tviews/verifier.ts';
 import { credentialsFrom, type ServerCredentials, type UserSecret } from './wire/authentication/secret.ts';
 import { TransactionStatus } from './wire/codes.ts';
 import { authenticationOk } from './wire/messages/authentication.ts';
@@ -29,6 +30,9 @@ import { WireSocket } from './wire/socket.ts';
 
 /** Texts of prepared statements kept in the store, at most. */
 const STATEMENT_STORE_BYTES = 64 * 1_048_576;
+
+/** As docs/settings.md says of verify_interval. */
+const VERIFY_REST_FACTOR = 20;
 
 export interface ProxyDeps {
   readonly log: Logger;
@@ -42,6 +46,8 @@ export interface RunningProxy {
   /** Whether a server can be reached: a login, or a pool that has one. */
   ready(): Promise<{ readonly ok: boolean; readonly reason?: string }>;
   pools(): readonly PoolSnapshot[];
+  /** What the background verifier knows; empty where it is off. */
+  verification(): readonly VerifiedTview[];
   /** Stops listening, closes clients between transactions within `graceMs`, then everything. */
   close(graceMs?: number): Promise<void>;
 }
@@ -77,6 +83,7 @@ class ProxyServer implements RunningProxy {
   readonly #store = new StatementStore(STATEMENT_STORE_BYTES);
   readonly #pools = new Map<string, Pool>();
   readonly #catalogs = new Map<string, Catalog>();
+  readonly #verifiers: Verifier[] = [];
   /** By the cancel key the client was given, in hex. */
   readonly #sessions = new Map<string, { readonly session: Session; readonly pool: Pool }>();
   readonly #keys = new Map<Session, string>();
@@ -119,6 +126,7 @@ class ProxyServer implements RunningProxy {
       this.#servers.push(server);
     }
     this.#metrics.watchPools(() => this.pools());
+    this.#metrics.watchVerification(() => this.verification());
     this.#metrics.watchStatements(this.#store);
     this.#stopJanitor = startJanitor(() => this.#pools.values());
     // Known databases are looked up now, so that the first transaction is claimed already.
@@ -317,11 +325,21 @@ class ProxyServer implements RunningProxy {
     const id = JSON.stringify([database.host, database.port, database.dbname]);
     const known = this.#catalogs.get(id);
     if (known !== undefined) return { catalog: known, started: Promise.resolve() };
-    const catalog = new Catalog(
-      { host: database.host, port: database.port, database: database.dbname, ...owner },
-      this.#log,
-    );
+    const connection = { host: database.host, port: database.port, database: database.dbname, ...owner };
+    const catalog = new Catalog(connection, this.#log);
     this.#catalogs.set(id, catalog);
+    const { verify_interval: intervalMs, verify_rows: rows } = this.#settings.tviews;
+    if (intervalMs > 0) {
+      const verifier = new Verifier(
+        database.name,
+        connection,
+        () => catalog.snapshot,
+        { intervalMs, rows, restFactor: VERIFY_REST_FACTOR },
+        this.#log,
+      );
+      this.#verifiers.push(verifier);
+      verifier.start();
+    }
     return { catalog, started: catalog.start() };
   }
 
@@ -359,6 +377,10 @@ class ProxyServer implements RunningProxy {
     });
   }
 
+  verification(): readonly VerifiedTview[] {
+    return this.#verifiers.flatMap((verifier) => verifier.verified());
+  }
+
   async ready(): Promise<{ readonly ok: boolean; readonly reason?: string }> {
     if (this.#draining) return { ok: false, reason: 'draining' };
     const down = [...this.#pools.values()].map((pool) => pool.failure).find((failure) => failure !== null);
@@ -374,7 +396,7 @@ class ProxyServer implements RunningProxy {
     for (const { session } of [...this.#sessions.values()]) session.closeForShutdown();
     this.#stopJanitor();
     for (const pool of this.#pools.values()) pool.destroy();
-    await Promise.all([...this.#catalogs.values()].map((catalog) => catalog.close()));
+    await Promise.all([...this.#verifiers, ...this.#catalogs.values()].map((one) => one.close()));
   }
 
   async #emptyWithin(graceMs: number): Promise<void> {

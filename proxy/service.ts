@@ -48,7 +48,7 @@ export async function startService(settings: Settings, log: Logger): Promise<Ser
   }
 }
 
-function statusPage(proxy: RunningProxy, metrics: Metrics): StatusPage {
+export function statusPage(proxy: RunningProxy, metrics: Metrics): StatusPage {
   const milliseconds = (seconds: number | null): string =>
     seconds === null ? '–' : `${(seconds * 1000).toFixed(1)} ms`;
   const states = (counts: Readonly<Record<string, number>>): string =>
@@ -85,6 +85,21 @@ function statusPage(proxy: RunningProxy, metrics: Metrics): StatusPage {
         rows: proxy
           .pools()
           .map(({ database, clients, servers }) => [database, states(clients), states(servers)]),
+      },
+      {
+        kind: 'table',
+        heading: 'Verification',
+        columns: ['database', 'tview', 'rows compared', 'divergent rows', 'last full pass', 'problem'],
+        rows: proxy
+          .verification()
+          .map(({ database, tview, rows, divergentRows, lastPassAt, problem }) => [
+            database,
+            tview,
+            rows,
+            divergentRows,
+            lastPassAt === null ? 'not yet' : new Date(lastPassAt).toISOString(),
+            problem,
+          ]),
       },
     ],
   };

@@ -24,6 +24,20 @@ export interface OwnerConnection {
   readonly password: string | undefined;
 }
 
+/** Not connected yet. */
+export function ownerClient(owner: OwnerConnection, applicationName: string): pg.Client {
+  const { host, port, database, user, password } = owner;
+  return new pg.Client({
+    host,
+    port,
+    database,
+    user,
+    ...(password === undefined ? {} : { password }),
+    application_name: applicationName,
+    keepAlive: true,
+  });
+}
+
 /** A registry in the form the hot path wants: patterns and ready messages. */
 export interface CatalogSnapshot {
   /** Matches a text that names a source; null when there is none. */
@@ -34,6 +48,8 @@ export interface CatalogSnapshot {
   readonly claimMessage: Buffer;
   readonly flushOid: number;
   readonly tviewNames: ReadonlyMap<number, string>;
+  /** Their names without the schema. */
+  readonly tviewTables: ReadonlyMap<number, string>;
   readonly sourceNames: ReadonlyMap<number, string>;
 }
 
@@ -69,15 +85,7 @@ export class Catalog {
 
   /** Resolves after the first attempt, whether it worked or not. */
   async start(): Promise<void> {
-    const client = new pg.Client({
-      host: this.#owner.host,
-      port: this.#owner.port,
-      database: this.#owner.database,
-      user: this.#owner.user,
-      ...(this.#owner.password === undefined ? {} : { password: this.#owner.password }),
-      application_name: 'tviews catalog',
-      keepAlive: true,
-    });
+    const client = ownerClient(this.#owner, 'tviews catalog');
     client.on('error', (error) => this.#lost(error));
     client.on('end', () => this.#lost(null));
     client.on('notification', () => void this.reload());
@@ -196,6 +204,7 @@ function snapshotOf(registry: ProxyRegistry | null): CatalogSnapshot | null {
     claimMessage: functionCall(registry.functions.claim, [registry.secret]),
     flushOid: registry.functions.flush,
     sourceNames: new Map(registry.sources.map((source) => [source.id, `${source.schema}.${source.name}`])),
+    tviewTables: new Map(registry.tviews.map((tview) => [tview.id, tview.name])),
     tviewNames: new Map(registry.tviews.map((tview) => [tview.id, `${tview.schema}.${tview.name}`])),
   };
 }

@@ -169,6 +169,16 @@ export const tviewsSettings = {
     reloadable: true,
     doc: 'A flush that takes longer is logged at level warn. 0: none is.',
   }),
+  verify_interval: setting(duration('milliseconds'), {
+    default: 10_000,
+    reloadable: true,
+    doc: 'How often the proxy compares some rows of a tview with its definition, one tview after the other; it rests at least 20 times as long as that took. What differs is logged and counted, not repaired. 0: never.',
+  }),
+  verify_rows: setting(integer(1, 1_000_000), {
+    default: 1000,
+    reloadable: true,
+    doc: 'Rows compared at a time by `verify_interval`.',
+  }),
   metrics_addr: setting(text(), {
     default: '127.0.0.1',
     reloadable: false,

@@ -63,8 +63,20 @@ export const declarations = {
   verifyDivergentRows: {
     name: 'tviews_verify_divergent_rows',
     kind: 'gauge',
-    help: 'Rows the last verification found different from the definition',
-    labels: ['tview'],
+    help: 'Rows that differ from the definition, by the background verifier: of its last full pass, or of this one where it has found more already',
+    labels: ['database', 'tview'],
+  },
+  verifiedRows: {
+    name: 'tviews_verified_rows_total',
+    kind: 'counter',
+    help: 'Rows the background verifier has compared with the definition',
+    labels: ['database', 'tview'],
+  },
+  verifyLastPass: {
+    name: 'tviews_verify_last_pass_timestamp_seconds',
+    kind: 'gauge',
+    help: 'When the background verifier last had compared every row, in seconds since 1970; absent before',
+    labels: ['database', 'tview'],
   },
   clients: {
     name: 'tviews_clients',

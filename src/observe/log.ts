@@ -1,5 +1,6 @@
 /**
- * The log: pino, one JSON object per line, or lines for people on a terminal. Never in it: passwords, bound values, rows.
+ * The log: pino, one JSON object per line, or lines for people on a terminal. Never in it: passwords, bound values,
+ * rows; of rows that differ from their definition the keys, because they are the alarm.
  */
 import { closeSync, openSync } from 'node:fs';
 import { type LoggerOptions, multistream, type Logger as PinoLogger, pino, type StreamEntry } from 'pino';

@@ -25,6 +25,19 @@ export interface PoolSnapshot {
   readonly servers: Readonly<Record<string, number>>;
 }
 
+/** What the background verifier knows of one tview, which is named with its schema. */
+export interface VerifiedTview {
+  readonly database: string;
+  readonly tview: string;
+  /** Compared since the start. */
+  readonly rows: number;
+  readonly divergentRows: number;
+  /** When a pass over all rows last ended, in milliseconds since 1970; null before the first. */
+  readonly lastPassAt: number | null;
+  /** Why it could not be compared, last time; null where it could. */
+  readonly problem: string | null;
+}
+
 /** Times of one database, observed in seconds on the hot path. */
 export interface DatabaseTimes {
   readonly wait: Distribution;
@@ -45,7 +58,6 @@ export interface Metrics {
   flushFailed(sqlstate: string): void;
   /** A change arrived; `source` is the table's name, or its id where the name is not known. */
   changed(source: string): void;
-  verified(tview: string, divergentRows: number): void;
   clientLoggedIn(): void;
   cancelRequested(): void;
   closed(reason: string): void;
@@ -53,6 +65,8 @@ export interface Metrics {
   timesOf(database: string): DatabaseTimes;
   /** Where to find the pools when somebody scrapes. */
   watchPools(pools: () => Iterable<PoolSnapshot>): void;
+  /** Where to find what the background verifier found. */
+  watchVerification(verified: () => Iterable<VerifiedTview>): void;
   watchStatements(store: { readonly size: number; readonly bytes: number }): void;
   readonly flushDuration: Distribution;
   readonly totals: RefreshTotals;
@@ -95,7 +109,6 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   const closes = counter(declarations.closes);
   const clientLogins = counter(declarations.clientLogins);
   const cancels = counter(declarations.cancels);
-  const verifyDivergentRows = gauge(declarations.verifyDivergentRows);
   const refreshKeys = new Histogram({
     name: declarations.refreshKeys.name,
     help: declarations.refreshKeys.help,
@@ -131,6 +144,29 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   };
   gauge(declarations.clients, byState('clients'));
   gauge(declarations.servers, byState('servers'));
+
+  let verified: () => Iterable<VerifiedTview> = () => [];
+  gauge(declarations.verifyDivergentRows, (target) => {
+    target.reset();
+    for (const { database, tview, divergentRows } of verified())
+      target.set({ database, tview }, divergentRows);
+  });
+  gauge(declarations.verifyLastPass, (target) => {
+    target.reset();
+    for (const { database, tview, lastPassAt } of verified()) {
+      if (lastPassAt !== null) target.set({ database, tview }, lastPassAt / 1000);
+    }
+  });
+  new Counter({
+    name: declarations.verifiedRows.name,
+    help: declarations.verifiedRows.help,
+    labelNames: declarations.verifiedRows.labels,
+    registers,
+    collect() {
+      this.reset();
+      for (const { database, tview, rows } of verified()) this.inc({ database, tview }, rows);
+    },
+  });
 
   let statements = { size: 0, bytes: 0 };
   gauge(declarations.statements, (target) => target.set(statements.size));
@@ -168,7 +204,6 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     changed: (source) => {
       changesBySource.set(source, (changesBySource.get(source) ?? 0) + 1);
     },
-    verified: (tview, divergentRows) => verifyDivergentRows.set({ tview }, divergentRows),
     clientLoggedIn: () => clientLogins.inc(),
     cancelRequested: () => cancels.inc(),
     closed: (reason) => closes.inc({ reason }),
@@ -185,6 +220,9 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     },
     watchPools: (watched) => {
       pools = watched;
+    },
+    watchVerification: (watched) => {
+      verified = watched;
     },
     watchStatements: (store) => {
       statements = store;

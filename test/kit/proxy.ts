@@ -39,6 +39,7 @@ export async function testProxy(database: FreshDatabase, options: TestProxyOptio
     addresses: proxy.addresses,
     ready: () => proxy.ready(),
     pools: () => proxy.pools(),
+    verification: () => proxy.verification(),
     close: (graceMs) => proxy.close(graceMs),
     metrics,
     url: (login: Login) => {
@@ -67,5 +68,11 @@ ${lines({
   max_client_conn: 500,
   ...options.pgbouncer,
 })}[tviews]
-${lines({ owner_user: database.owner.role, owner_password: database.owner.password, ...options.tviews })}`;
+${lines({
+  owner_user: database.owner.role,
+  owner_password: database.owner.password,
+  // A test that asks for it gets it; the others have their connections to themselves.
+  verify_interval: 0,
+  ...options.tviews,
+})}`;
 }

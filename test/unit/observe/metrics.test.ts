@@ -48,6 +48,28 @@ test('a flush counts its trigger, rows, unchanged rows and keys', async () => {
   expect(metrics.totals).toEqual({ flushes: 1, rows: 5 });
 });
 
+test('what the verifier knows is asked at the scrape, and a tview that is gone is gone', async () => {
+  const metrics = createMetrics({ process: false });
+  const tview = { database: 'shop', tview: 'shop.tv_a', rows: 1200, divergentRows: 3, problem: null };
+  let verified = [{ ...tview, lastPassAt: 1_700_000_000_500 as number | null }];
+  metrics.watchVerification(() => verified);
+  const labels = '{database="shop",tview="shop.tv_a"}';
+  const lines = async () => (await metrics.scrape()).text.split('\n');
+  for (const _ of [1, 2]) {
+    for (const line of [
+      `tviews_verify_divergent_rows${labels} 3`,
+      `tviews_verified_rows_total${labels} 1200`,
+      `tviews_verify_last_pass_timestamp_seconds${labels} 1700000000.5`,
+    ]) {
+      expect(await lines()).toContain(line);
+    }
+  }
+  verified = [{ ...tview, lastPassAt: null }];
+  expect(await lines()).not.toContainEqual(expect.stringMatching(/^tviews_verify_last_pass.*tv_a/));
+  verified = [];
+  expect(await lines()).not.toContainEqual(expect.stringContaining('tv_a'));
+});
+
 test('pools are asked at the scrape, and the pools of one database added up', async () => {
   const metrics = createMetrics({ process: false });
   const snapshot = { database: 'shop', clients: { active: 1, waiting: 2 }, servers: { active: 1, idle: 3 } };
