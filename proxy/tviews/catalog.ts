@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import { registryChannel } from '../../src/database/generate.ts';
 import { type ProxyRegistry, readRegistry } from '../../src/database/list.ts';
 import { executorOf } from '../../src/database/node-postgres.ts';
+import { repairPending } from '../../src/database/repair.ts';
 import { functionCall } from '../wire/messages/requests.ts';
 
 const RETRY_MS = 2_000;
@@ -151,11 +152,8 @@ export class Catalog {
   }
 
   async #repairAll(): Promise<void> {
-    for (;;) {
-      if (this.#client === null) throw new Error('there is no owner connection');
-      const { rows } = await this.#client.query<{ pending: string }>('SELECT tviews.repair() AS pending');
-      if (Number(rows[0]!.pending) === 0) return;
-    }
+    if (this.#client === null) throw new Error('there is no owner connection');
+    await repairPending(executorOf(this.#client));
   }
 
   #repairLeftovers(): void {

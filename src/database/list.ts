@@ -74,6 +74,8 @@ export interface Status {
   readonly sources: number;
   /** Changes in the queue that the asking session can see: always 0, unless it owes them itself. */
   readonly queued: number;
+  /** Transactions that kept their snapshot, and that nobody has looked at again for longer than a proxy takes. */
+  readonly toRepair: number;
   /** Tables whose writes go unseen, with the kinds of statement: every tview that reads them may be stale. */
   readonly blindTables: readonly {
     readonly schema: string;
@@ -96,6 +98,7 @@ export async function status(executor: SqlExecutor): Promise<Status> {
       tviews: 0,
       sources: 0,
       queued: 0,
+      toRepair: 0,
       blindTables: [],
       moved: [],
     };
@@ -115,9 +118,17 @@ export async function status(executor: SqlExecutor): Promise<Status> {
     tviews: Number(row!.tviews),
     sources: Number(row!.sources),
     queued: Number(row!.queued),
+    toRepair: pendingMigrations.length === 0 ? await countToRepair(executor) : 0,
     blindTables: await executor.query<Status['blindTables'][number]>(blindSql()),
     moved: registry?.tviews.flatMap((tview) => movedOf(registry, tview)) ?? [],
   };
+}
+
+async function countToRepair(executor: SqlExecutor): Promise<number> {
+  const [row] = await executor.query<{ count: string }>(
+    `SELECT pg_catalog.count(*) FROM tviews.repair WHERE recorded_at < pg_catalog.now() - interval '10 seconds'`,
+  );
+  return Number(row!.count);
 }
 
 /** What the proxy knows of a database. */

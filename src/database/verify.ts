@@ -130,7 +130,7 @@ export async function verifyTview(
     unorderedAggregate: tview.plan.advice.some(({ kind }) => kind === 'unordered-aggregate'),
     repaired:
       options.repair === true && complete && signal?.aborted !== true && divergentRows(sum) > 0
-        ? await refreshAll(executor, tview)
+        ? await mend(executor, tview, rows, divergentRows(sum))
         : null,
   };
 }
@@ -285,23 +285,61 @@ export async function rebuild(
   executor: SqlExecutor,
   name: string | { readonly schema: string | null; readonly name: string },
 ): Promise<{ readonly rows: number; readonly written: number; readonly deleted: number }> {
-  return await refreshAll(executor, await requireTview(executor, await loadRegistry(executor), name));
+  const tview = await requireTview(executor, await loadRegistry(executor), name);
+  const { rows, written, deleted } = await refreshAll(executor, tview);
+  return { rows, written, deleted };
 }
 
 /** Through flush, so under the same locks as every writer and with the tviews that read this one behind it. */
-async function refreshAll(
+async function refreshAll(executor: SqlExecutor, tview: RegisteredTview): Promise<Refreshed> {
+  return await refreshRows(executor, tview, { all: true });
+}
+
+interface Refreshed {
+  readonly rows: number;
+  /** Rows of this tview that were written or deleted. */
+  readonly mended: number;
+  /** Those of others that read it, too. */
+  readonly written: number;
+  readonly deleted: number;
+}
+
+async function refreshRows(
   executor: SqlExecutor,
   tview: RegisteredTview,
-): Promise<{ rows: number; written: number; deleted: number }> {
+  which: { readonly all: true } | { readonly r: readonly DivergentRow['key'][] },
+): Promise<Refreshed> {
   const [row] = await executor.query<{
     report: { tview: number; keys: number; written: number; deleted: number }[];
   }>('SELECT tviews.flush($1::text::jsonb, false) AS report', [
-    JSON.stringify([{ tview: tview.id, all: true }]),
+    JSON.stringify([{ tview: tview.id, ...which }]),
   ]);
   const report = row!.report;
+  const own = report.find((entry) => entry.tview === tview.id) ?? { keys: 0, written: 0, deleted: 0 };
   return {
-    rows: report.find((entry) => entry.tview === tview.id)?.keys ?? 0,
+    rows: own.keys,
+    mended: own.written + own.deleted,
     written: report.reduce((sum, entry) => sum + entry.written, 0),
     deleted: report.reduce((sum, entry) => sum + entry.deleted, 0),
   };
+}
+
+/**
+ * By their keys where all of them are known, so that nobody has to wait who writes other rows. A key whose JSON does not
+ * read back as what it was is found by the count: then every row is looked at.
+ */
+async function mend(
+  executor: SqlExecutor,
+  tview: RegisteredTview,
+  known: readonly DivergentRow[],
+  divergent: number,
+): Promise<{ written: number; deleted: number }> {
+  let [written, deleted] = [0, 0];
+  if (known.length === divergent) {
+    const refreshed = await refreshRows(executor, tview, { r: known.map(({ key }) => key) });
+    ({ written, deleted } = refreshed);
+    if (refreshed.mended >= divergent) return { written, deleted };
+  }
+  const rest = await refreshAll(executor, tview);
+  return { written: written + rest.written, deleted: deleted + rest.deleted };
 }

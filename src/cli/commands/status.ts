@@ -12,17 +12,27 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
     surroundings,
     async (connection) => {
       const found = await status(connection);
-      const { installed, pendingMigrations, tviews, sources, queued, blindTables, moved } = found;
+      const { installed, pendingMigrations, tviews, sources, queued, toRepair, blindTables, moved } = found;
       if (!installed)
         return { data: found, lines: ['schema     not installed: run "tviews init"'], ok: false };
       return {
         data: found,
-        ok: pendingMigrations.length === 0 && queued === 0 && blindTables.length === 0 && moved.length === 0,
+        ok:
+          pendingMigrations.length === 0 &&
+          queued === 0 &&
+          toRepair === 0 &&
+          blindTables.length === 0 &&
+          moved.length === 0,
         lines: [
           `schema     ${pendingMigrations.length === 0 ? 'installed and current' : 'not current: run "tviews init"'}`,
           `tviews     ${tviews}, of ${sources} sources`,
           // Committed rows in the queue would be changes whose flush never ran.
           `queue      ${queued === 0 ? 'empty' : `${queued} changes that no flush took: run "tviews verify --repair"`}`,
+          ...(toRepair === 0
+            ? []
+            : [
+                `repair     ${toRepair} REPEATABLE READ or SERIALIZABLE transactions are to be looked at again: run "tviews verify --repair"`,
+              ]),
           ...blindTables.map(
             ({ schema, name, events }) =>
               `unwatched  ${schema}.${name}: ${events.join(', ')} goes unseen; run "tviews init", then "tviews verify --repair"`,

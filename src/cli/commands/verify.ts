@@ -1,6 +1,7 @@
 /** `tviews verify [NAME…] [--repair]`: compares tviews with their definitions, row by row, and says what differs. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { loadRegistry } from '../../database/registry.ts';
+import { repairPending } from '../../database/repair.ts';
 import {
   type Difference,
   type DivergentRow,
@@ -29,10 +30,12 @@ export function addVerify(program: Command, surroundings: Surroundings): void {
           ? [...given]
           : (await loadRegistry(connection)).tviews.map(({ schema, name }) => ({ schema, name }));
       const progress = reporter.progress('Verifying', names.length);
+      let repaired = 0;
       const verified: ({ readonly tview: string } & Verification)[] = [];
       const interrupt = new AbortController();
       const letGo = surroundings.onInterrupt(() => interrupt.abort());
       try {
+        if (repair === true) repaired = await repairPending(connection);
         for (const name of names) {
           if (interrupt.signal.aborted) break;
           const tview = typeof name === 'string' ? name : `${name.schema}.${name.name}`;
@@ -56,6 +59,9 @@ export function addVerify(program: Command, surroundings: Surroundings): void {
         ok: complete && verified.every((one) => divergentRows(one) === 0 || one.repaired !== null),
         data: { complete, verified },
         lines: [
+          ...(repaired === 0
+            ? []
+            : [`looked again at what ${plural(repaired, 'transaction')} changed that kept a snapshot`]),
           ...verified.flatMap(describe),
           ...(complete ? [] : [`stopped: ${verified.length} of ${plural(names.length, 'tview')} begun`]),
         ],

@@ -136,6 +136,22 @@ describe('verify', () => {
     );
   });
 
+  test('looks again at what a transaction changed that kept its snapshot', async () => {
+    const writer = await database.client();
+    await writer.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+    await writer.query(
+      'SELECT FROM shop.tb_product LIMIT 1',
+    );
+    await writer.query(`UPDATE shop.tb_review SET rating = rating % 5 + 1 WHERE pk_review = 1`);
+    await writer.query('COMMIT');
+    const { rows } = await writer.query<{ n: number }>('SELECT count(*)::int AS n FROM tviews.repair');
+    expect(rows).toEqual([{ n: 1 }]);
+    expect((await run('verify', '--repair')).stdout).toContain(
+      'looked again at what 1 transaction changed that kept a snapshot\n',
+    );
+    expect((await writer.query('SELECT FROM tviews.repair')).rowCount).toBe(0);
+  });
+
   test('shows as many rows as asked for, and counts the others', async () => {
     const admin = await database.client(database.superuser);
     await admin.query(`

@@ -208,7 +208,7 @@ BEGIN
     WITH computed_rows AS MATERIALIZED (
       SELECT v."order_id", v."sku""", v."data"
       FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
-      CROSS JOIN LATERAL (SELECT * FROM "shop"."v_order line" AS w WHERE w."order_id" = k.k1 AND w."sku""" = k.k2) AS v
+      CROSS JOIN LATERAL (SELECT * FROM "shop"."v_order line" AS w WHERE w."order_id" = k.k1 AND w."sku""" = k.k2 OFFSET 0) AS v
     ), duplicate_keys AS (
       SELECT format('Key (order_id, sku")=(%s, %s) comes %s times.', c."order_id", c."sku""", count(*)) AS message
       FROM computed_rows AS c
