@@ -49,7 +49,7 @@ const contenders: readonly Contender[] = [
     trigger: 'tviews_capture_update',
     prepare: (executor) => installTviews(executor, 'product'),
     before: async (executor) => {
-      await executor.query('SELECT tviews.claim(s.value) FROM tviews.secret AS s');
+      await executor.query('SELECT tviews.claim(s.value, 2) FROM tviews.secret AS s');
     },
   },
   {

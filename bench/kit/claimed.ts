@@ -19,7 +19,7 @@ export async function claimOf(executor: SqlExecutor): Promise<Claim> {
   if (registry === null) throw new Error('this database has no tviews');
   const { functions, secret } = registry;
   return {
-    claim: { bytes: functionCall(functions.claim, [secret]), ready: 1 },
+    claim: { bytes: functionCall(functions.claim, [secret, Buffer.from([0, 0, 0, 2])]), ready: 1 },
     flush: (answers) => ({
       bytes: functionCall(functions.flush, [`[${changesIn(answers).join(',')}]`, 'true'], false),
       ready: 1,

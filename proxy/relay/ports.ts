@@ -51,12 +51,16 @@ export interface SessionRefresh {
   flushMessage(release: boolean): Buffer;
   /** The text of a notice with our SQLSTATE. @returns false when it is no change: then it is the client's to see. */
   onChange(message: string): boolean;
-  /** What this transaction changed has to be looked at again once it has committed. */
-  onRepairOwed(): void;
-  /** Whether that was so; asked once, at the end of the transaction. */
-  takeOwesRepair(): boolean;
-  /** Looks again at what transactions like this one left; never rejects: what fails is done later. */
-  repair(): Promise<void>;
+  /**
+   * What this transaction changed has to be looked at again once it has committed.
+   * @param message of the notice @returns false when it is none of ours
+   */
+  onRepairOwed(message: string): boolean;
+  /**
+   * At the end of a transaction: looks again at what it changed. Never rejects: what fails is done later.
+   * @returns null when nothing has to be looked at
+   */
+  repair(): Promise<void> | null;
   /** The transaction has committed with changes pending, and the session goes on already: flush them past it. */
   flushLate(): void;
   onFlushed(note: Note, report: string): void;

@@ -41,8 +41,11 @@ export interface LinkOwner {
   onTag(tag: Tag): void;
   /** A notice with the SQLSTATE of changes. @returns false when it is none: then the client sees it */
   onChange(message: string): boolean;
-  /** The notice that what this transaction changed has to be looked at again once it has committed. */
-  onRepairOwed(): void;
+  /**
+   * The notice that what this transaction changed has to be looked at again once it has committed.
+   * @returns false when it is none of ours: then the client sees it
+   */
+  onRepairOwed(message: string): boolean;
   /** The server's ErrorResponse to a claim or flush of ours; gives what the client shall see. */
   onRefreshError(note: Note, fields: ReceivedReport): Uint8Array | null;
   onFlushed(note: Note, report: string): void;
@@ -512,11 +515,10 @@ export class ServerLink {
         this.closeReason = 'a change arrived from a server nobody uses';
         return false;
       }
-      if (ours.sqlState === REPAIR_SQLSTATE) {
-        this.owner.onRepairOwed();
-        return false;
-      }
-      if (this.owner.onChange(ours.message)) return false;
+      const { sqlState, message } = ours;
+      const isTaken =
+        sqlState === REPAIR_SQLSTATE ? this.owner.onRepairOwed(message) : this.owner.onChange(message);
+      if (isTaken) return false;
     }
     return this.owner !== null && !swallowed;
   }

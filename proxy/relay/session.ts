@@ -594,8 +594,8 @@ export class Session implements LinkOwner, MessageReceiver {
     }
   }
 
-  onRepairOwed(): void {
-    this.#refresh?.onRepairOwed();
+  onRepairOwed(message: string): boolean {
+    return this.#refresh?.onRepairOwed(message) ?? false;
   }
 
   onError(): void {
@@ -694,8 +694,8 @@ export class Session implements LinkOwner, MessageReceiver {
 
   /** A client that has sent more already hears of the end while the repair is under way. */
   #repairsFirst(link: ServerLink, refresh: SessionRefresh, asked: boolean): boolean {
-    if (!refresh.takeOwesRepair()) return false;
     const repaired = refresh.repair();
+    if (repaired === null) return false;
     const waits = this.#hold === null && link.queue.size === 0 && !this.#batch.unsynced;
     if (!asked || !waits || this.#framing.isInsideMessage) return false;
     this.#hold = 'repair';

@@ -3,41 +3,21 @@
  * claim. Read over a connection of the owner's, again whenever `apply` says that something changed (NOTIFY tviews) and now and then.
  * Without it nothing is claimed and the database does everything by itself: slower, never wrong.
  */
-import pg from 'pg';
+import type pg from 'pg';
 import type { Logger } from 'pino';
 import { registryChannel } from '../../src/database/generate.ts';
 import { type ProxyRegistry, readRegistry } from '../../src/database/list.ts';
 import { executorOf } from '../../src/database/node-postgres.ts';
-import { repairPending } from '../../src/database/repair.ts';
 import { functionCall } from '../wire/messages/requests.ts';
+import { type OwnerConnection, ownerClient } from './owner.ts';
+import { Repairs } from './repairs.ts';
 
 const RETRY_MS = 2_000;
-/** How often what nobody waits for is looked for: left by transactions past this proxy, and by prepared ones. */
-const REPAIR_MS = 1_000;
 /** Behind another transaction pooler LISTEN is lost without a word: look anyway. */
 const REREAD_MS = 30_000;
 
-export interface OwnerConnection {
-  readonly host: string;
-  readonly port: number;
-  readonly database: string;
-  readonly user: string;
-  readonly password: string | undefined;
-}
-
-/** Not connected yet. */
-export function ownerClient(owner: OwnerConnection, applicationName: string): pg.Client {
-  const { host, port, database, user, password } = owner;
-  return new pg.Client({
-    host,
-    port,
-    database,
-    user,
-    ...(password === undefined ? {} : { password }),
-    application_name: applicationName,
-    keepAlive: true,
-  });
-}
+/** Which changes we understand, as an int4 (000004.sql). */
+const claimVersion = Buffer.from([0, 0, 0, 2]);
 
 /** A registry in the form the hot path wants: patterns and ready messages. */
 export interface CatalogSnapshot {
@@ -64,19 +44,14 @@ export class Catalog {
   #snapshot: CatalogSnapshot | null = null;
   #reading = false;
   #readAgain = false;
-  readonly #repairs: NodeJS.Timeout;
-  #repairing: Promise<void> = Promise.resolve();
-  /** A run that has not begun, and so will see whatever has been committed by now. */
-  #nextRepair: Promise<void> | null = null;
-  #repairPausedUntil = 0;
+  readonly repairs: Repairs;
 
   constructor(owner: OwnerConnection, log: Logger) {
     this.#owner = owner;
     this.#log = log.child({ database: owner.database });
     this.#reread = setInterval(() => void this.reload(), REREAD_MS);
     this.#reread.unref();
-    this.#repairs = setInterval(() => this.#repairLeftovers(), REPAIR_MS);
-    this.#repairs.unref();
+    this.repairs = new Repairs(owner, () => this.#snapshot !== null, log);
   }
 
   /** Null until it was read, and when the database has no tviews. */
@@ -136,38 +111,6 @@ export class Catalog {
     await this.#client.query('SELECT tviews.flush($1::jsonb, false)', [changes]);
   }
 
-  /**
-   * Looks again at what transactions that kept their snapshot have changed (tviews.repair).
-   * @throws when there is no owner connection, or a refresh fails; what is left stays recorded
-   */
-  async repair(): Promise<void> {
-    this.#nextRepair ??= this.#repairing.then(async () => {
-      this.#nextRepair = null;
-      const run = this.#repairAll();
-      // A failure is told to those who wait for this run, not to the next.
-      this.#repairing = run.catch(() => undefined);
-      await run;
-    });
-    await this.#nextRepair;
-  }
-
-  async #repairAll(): Promise<void> {
-    if (this.#client === null) throw new Error('there is no owner connection');
-    await repairPending(executorOf(this.#client));
-  }
-
-  #repairLeftovers(): void {
-    if (this.#snapshot === null || this.#nextRepair !== null || performance.now() < this.#repairPausedUntil)
-      return;
-    this.repair().catch((error: unknown) => {
-      this.#repairPausedUntil = performance.now() + REREAD_MS;
-      this.#log.warn(
-        { err: error },
-        'could not repair what earlier transactions have left; trying again later',
-      );
-    });
-  }
-
   #lost(error: Error | null): void {
     if (this.#closed || this.#retry !== null) return;
     this.#client = null;
@@ -186,11 +129,10 @@ export class Catalog {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#reread);
-    clearInterval(this.#repairs);
     if (this.#retry !== null) clearTimeout(this.#retry);
     const client = this.#client;
     this.#client = null;
-    await client?.end();
+    await Promise.all([client?.end(), this.repairs.close()]);
   }
 }
 
@@ -199,7 +141,7 @@ function snapshotOf(registry: ProxyRegistry | null): CatalogSnapshot | null {
   return {
     sources: namesPattern(registry.sources.map((source) => source.name)),
     tviews: namesPattern([...registry.tviews, ...registry.views].map((relation) => relation.name)),
-    claimMessage: functionCall(registry.functions.claim, [registry.secret]),
+    claimMessage: functionCall(registry.functions.claim, [registry.secret, claimVersion]),
     flushOid: registry.functions.flush,
     sourceNames: new Map(registry.sources.map((source) => [source.id, `${source.schema}.${source.name}`])),
     tviewTables: new Map(registry.tviews.map((tview) => [tview.id, tview.name])),

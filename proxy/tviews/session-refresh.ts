@@ -8,12 +8,16 @@ import type { Note } from '../relay/requests.ts';
 import type { ReceivedReport } from '../wire/messages/report.ts';
 import { functionCall } from '../wire/messages/requests.ts';
 import type { Catalog } from './catalog.ts';
+import { recordIn } from './repairs.ts';
 
 const TRUE = Buffer.from([1]);
 const FALSE = Buffer.from([0]);
 
 /** One statement can send many changes before anything can be flushed: so many bytes of them are kept as they are. */
 const REMEMBERED_BYTES = 4_194_304;
+
+/** Flushes of one transaction whose records are remembered. */
+const REMEMBERED_REPAIRS = 16;
 
 /** One tview's part in the report of `tviews.flush` (docs/architecture.md). */
 interface ReportEntry {
@@ -42,7 +46,8 @@ export class DatabaseSessionRefresh implements SessionRefresh {
   #flushOid = 0;
   /** This transaction has made or dropped tviews, of which the catalog learns when it has committed. */
   #outdated = false;
-  #owesRepair = false;
+  /** Records of this transaction's flushes, to be looked at when it has committed. */
+  readonly #toRepair: string[] = [];
 
   constructor(catalog: Catalog, settings: RefreshSettings, metrics: Metrics, log: Logger) {
     this.#catalog = catalog;
@@ -136,25 +141,18 @@ export class DatabaseSessionRefresh implements SessionRefresh {
     return true;
   }
 
-  onRepairOwed(): void {
-    this.#owesRepair = true;
+  onRepairOwed(message: string): boolean {
+    const record = recordIn(message);
+    if (record === null) return false;
+    // Anybody may RAISE INFO with our SQLSTATE: more than a transaction flushes are left to those who look for leftovers.
+    if (this.#toRepair.length < REMEMBERED_REPAIRS) this.#toRepair.push(record);
+    return true;
   }
 
-  takeOwesRepair(): boolean {
-    const owes = this.#owesRepair;
-    this.#owesRepair = false;
-    return owes;
-  }
-
-  async repair(): Promise<void> {
-    try {
-      await this.#catalog.repair();
-    } catch (error) {
-      this.#log.warn(
-        { err: error },
-        'could not look again at what a REPEATABLE READ or SERIALIZABLE transaction changed; trying again later',
-      );
-    }
+  repair(): Promise<void> | null {
+    if (this.#toRepair.length === 0) return null;
+    const records = this.#toRepair.splice(0);
+    return Promise.all(records.map((record) => this.#catalog.repairs.repair(record))).then(() => undefined);
   }
 
   flushLate(): void {

@@ -23,7 +23,8 @@ import {
 import { SqlState } from '../../src/errors/errors.ts';
 import type { Logger } from '../../src/observe/log.ts';
 import type { VerifiedTview } from '../../src/observe/metrics.ts';
-import { type CatalogSnapshot, type OwnerConnection, ownerClient } from './catalog.ts';
+import type { CatalogSnapshot } from './catalog.ts';
+import { type OwnerConnection, ownerClient } from './owner.ts';
 
 /** A comparison that takes longer would hold back VACUUM for nothing urgent. */
 const TIMEOUT_MS = 30_000;

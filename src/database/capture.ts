@@ -219,7 +219,7 @@ export function rowOf(alias: string, columns: readonly string[], type: 'record' 
  * setting is null in a session that never had a claim, and null AND … would go on to ask the sequence.
  */
 function deliver({ noticeBytes }: CaptureOptions): string {
-  return `IF (current_setting('tviews.claim', true) = 'on') IS TRUE THEN
+  return `IF (current_setting('tviews.claim', true) = '2') IS TRUE THEN
   BEGIN
     claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;
   EXCEPTION

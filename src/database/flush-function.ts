@@ -43,6 +43,8 @@ export function flushFunction(tviews: readonly FlushedTview[], options: LockOpti
   own_xid bigint;
   snapshot_is_kept boolean;
   by_snapshot jsonb := '[]';
+  record uuid;
+  alone boolean;
   ticket bigint;
   started timestamptz;
 BEGIN
@@ -66,7 +68,7 @@ BEGIN
       done := set_config('timezone_abbreviations', ${usualAbbreviations}, true) IS NOT NULL;
     END IF;
 ${ordered.map((tview) => `    ${hang(section(tview, ordered, options), 4)}`).join('\n')}
-    ${hang(leaveForRepair, 4)}
+    ${hang(leaveForRepair(ordered), 4)}
     done := set_config('tviews.flushing', flushing, true) IS NOT NULL;
     IF abbreviations <> ${usualAbbreviations} THEN
       done := set_config('timezone_abbreviations', abbreviations, true) IS NOT NULL;
@@ -219,13 +221,16 @@ function section(tview: FlushedTview, tviews: readonly FlushedTview[], options: 
       ? ''
       : `
   IF result.images IS NOT NULL THEN
-    merged := merged || jsonb_build_object(${own}, result.images);${forget}${tviews.some(({ plan }) => locksValues(plan, options)) ? hang(rememberImages(own), 2) : ''}
+    merged := merged || jsonb_build_object(${own}, CASE
+      WHEN 'true' IN (merged->${own}, result.images) THEN 'true'::jsonb
+      ELSE COALESCE(merged->${own}, '[]') || result.images
+    END);${forget}
   END IF;`;
   return `-- ${name.replaceAll(/\s+/g, ' ')}
 IF ${told(tview, tviews)} THEN
-  ${hang(gate(tview, everythingCheck(tview, 'merged'), options), 2)}
+  ${hang(gate(tview, everythingCheck(tview, 'merged'), 'merged', options), 2)}
 ${byValue ? '' : `  ${hang(ticket(tview), 2)}\n`}  started := clock_timestamp();
-  result := ${refresh}(merged, kept, ${byValue ? 'snapshot_is_kept' : 'false'});
+  ${byValue ? hang(refreshBySnapshot(refresh), 2) : `result := ${refresh}(merged, kept, alone, false);`}
   report := report || jsonb_build_object(
     'tview', ${tview.id}, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
     'unchanged', result.keys - result.written - result.deleted,
@@ -234,13 +239,23 @@ ${byValue ? '' : `  ${hang(ticket(tview), 2)}\n`}  started := clock_timestamp();
 END IF;`;
 }
 
-/** The row may be as it should by then, and its readers not: they were found by the snapshot, too. */
-const rememberImages = (source: string): string => `
-  IF snapshot_is_kept THEN
-    by_snapshot := by_snapshot || jsonb_build_object(
-      's', ${source}::integer, CASE WHEN result.images = 'true' THEN 'all' ELSE 'r' END, result.images
-    );
-  END IF;`;
+/**
+ * A snapshot that is kept can show two rows of one primary key: the transaction's own, and one that somebody has deleted since
+ * to make room. What a definition makes of that is no fault of the definition.
+ */
+const refreshBySnapshot = (refresh: string): string => `IF snapshot_is_kept THEN
+  BEGIN
+    result := ${refresh}(merged, kept, alone, true);
+  EXCEPTION
+    WHEN cardinality_violation THEN
+      RAISE serialization_failure USING
+        MESSAGE = 'could not serialize access due to concurrent delete',
+        DETAIL = SQLERRM,
+        HINT = 'The transaction might succeed if retried.';
+  END;
+ELSE
+  result := ${refresh}(merged, kept, alone, false);
+END IF;`;
 
 /** What the snapshot led to may be others' by now, and unchanged as they left it: nothing would be found from it any more. */
 const rememberRows = (tview: number): string => `
@@ -274,14 +289,24 @@ done := setval(${quoteLiteral(sequence)}, own_xid) IS NOT NULL;`;
 
 /**
  * Where values are locked, flushes of one tview run beside each other, and no one number says which of them a snapshot has
- * missed. So a transaction that keeps its snapshot leaves behind what it changed and which rows it computed, to be looked at
- * again after its COMMIT (decision 009). INFO reaches every client: the proxy has it done before it answers COMMIT.
+ * missed. So a transaction that keeps its snapshot leaves behind what it changed, rows of tviews among it, and which rows it
+ * computed, to be looked at again after its COMMIT (decision 009). Of the argument only what is known: another's source may
+ * have that number by then. INFO reaches every client: the proxy has it done before it answers COMMIT.
  */
-const leaveForRepair = `IF by_snapshot <> '[]' THEN
-  INSERT INTO tviews.repair (changes) VALUES (changes || by_snapshot);
+function leaveForRepair(tviews: readonly FlushedTview[]): string {
+  const sources = new Set(tviews.flatMap(({ sourceIds }) => sourceIds));
+  return `IF by_snapshot <> '[]' THEN
+  INSERT INTO tviews.repair (changes)
+  SELECT by_snapshot || COALESCE(jsonb_agg(jsonb_build_object(
+    's', c.source::integer, CASE WHEN c.images = 'true' THEN 'all' ELSE 'r' END, c.images
+  )), '[]')
+  FROM jsonb_each(merged) AS c (source, images)
+  WHERE c.source = ANY (${keyArray([...sources].map(String))})
+  RETURNING id INTO record;
   RAISE INFO USING
     ERRCODE = 'TV002',
-    MESSAGE = format('tviews are looked at again after COMMIT of this %s transaction', upper(current_setting('transaction_isolation'))),
+    MESSAGE = format('tviews are looked at again after COMMIT of this %s transaction (%s)', upper(current_setting('transaction_isolation')), record),
     DETAIL = 'What others committed since its snapshot was taken, it could not see.',
     HINT = 'A tview-proxy does so before it answers. Without one, run "tviews verify --repair".';
 END IF;`;
+}

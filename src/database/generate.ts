@@ -117,6 +117,17 @@ const adoptOrphans = `DO $$
 DECLARE
   command text;
 BEGIN
+  -- Made anew by whoever runs "init": the rights they run with must stay those of the one who applied.
+  FOR command IN
+    SELECT pg_catalog.format('ALTER FUNCTION %s OWNER TO %s', p.oid::pg_catalog.regprocedure, c.relowner::pg_catalog.regrole)
+    FROM tviews.tview AS t
+    JOIN pg_catalog.pg_class AS c ON c.oid = t.relation
+    JOIN pg_catalog.pg_proc AS p
+      ON p.pronamespace = 'tviews'::pg_catalog.regnamespace
+      AND p.proname ~ ('^(refresh|compare)_.*_' || t.id || '$') AND p.proowner <> c.relowner
+  LOOP
+    EXECUTE command;
+  END LOOP;
   FOR command IN
     SELECT pg_catalog.format('ALTER FUNCTION %s OWNER TO %s', p.oid::pg_catalog.regprocedure, n.nspowner::pg_catalog.regrole)
     FROM pg_catalog.pg_proc AS p

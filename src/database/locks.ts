@@ -1,7 +1,7 @@
 /**
  * The locks of a flush (decision 009). Under the protocol `value`: the tview's gate, shared; then, edge by edge from the
  * farthest to the key, the values that join changed rows to others; then the keys. Under `tview`, and wherever everything
- * may have changed: the gate alone, exclusive.
+ * or very much has changed: the gate alone, exclusive.
  *
  * All are advisory locks of the transaction, taken by every flush in one order: by tview, and in it gate, edges as the plan
  * lists them, keys, each of the latter by stripe. So two transactions that flush once each never wait for each other in a
@@ -62,16 +62,33 @@ const lockFunction = (mode: Mode): string =>
 const lockOne = (mode: Mode, number: string, { lockSpace }: LockOptions): string =>
   `done := ${lockFunction(mode)}(${lockSpace}, ${number}) IS NOT NULL;`;
 
-/** @param everything a condition: whether every row may have changed */
+/** More images of one source than this, and a flush locks the tview: it would hold so many values that the server's table fills. */
+const imagesByValue = 64;
+
+/**
+ * Sets `alone`: whether the gate is held exclusively, and with it all that is in it.
+ * @param everything a condition: whether every row may have changed
+ * @param changes the changes by source
+ */
 export function gate(
-  { id, plan }: Pick<LockedTview, 'id' | 'plan'>,
+  { id, plan, sourceIds }: LockedTview,
   everything: string,
+  changes: string,
   options: LockOptions,
 ): string {
-  if (options.omittedLocks?.has('tview')) return 'NULL;';
   const number = String(gateNumber(id));
-  if (!locksValues(plan, options)) return lockOne('exclusive', number, options);
-  return `IF ${everything} THEN
+  const isOmitted = options.omittedLocks?.has('tview') === true;
+  if (!locksValues(plan, options)) {
+    return `alone := true;${isOmitted ? '' : `\n${lockOne('exclusive', number, options)}`}`;
+  }
+  const many = sourceIds.map(
+    (source) =>
+      `COALESCE(jsonb_array_length(NULLIF(${changes}->${quoteLiteral(String(source))}, 'true')), 0) > ${imagesByValue}`,
+  );
+  const decide = `alone := ${everything} OR ${many.join(' OR ')};`;
+  if (isOmitted) return decide;
+  return `${decide}
+IF alone THEN
   ${lockOne('exclusive', number, options)}
 ELSE
   ${lockOne('shared', number, options)}
@@ -103,8 +120,11 @@ export const elementType = (type: string): string =>
   type.replace(/^(character varying|numeric)\([^)]*\)/, '$1');
 
 export function edgeLocks(tview: LockedTview, options: LockOptions): string {
-  if (!locksValues(tview.plan, options)) return '';
-  return tview.plan.locks!.edges.map((_, index) => edgeStep(tview, index, options)).join('\n');
+  if (!locksValues(tview.plan, options) || tview.plan.locks!.edges.length === 0) return '';
+  const steps = tview.plan.locks!.edges.map((_, index) => edgeStep(tview, index, options));
+  return `IF NOT alone THEN
+  ${hang(steps.join('\n'), 2)}
+END IF;`;
 }
 
 /** One side of an edge: the images its values are read from, and the columns that have them. */
@@ -145,7 +165,7 @@ IF far_count = 1 AND near_count = 0 THEN
 ELSIF far_count = 0 AND near_count = 1 THEN
   ${hang(lockImage(edge, near, number, options), 2)}
 ELSIF far_count + near_count > 0 THEN
-  ${hang(lockStripes([stripesOfImages(edge, far, 'far_count > 0', options), stripesOfImages(edge, near, 'near_count > 0', options)], number, options), 2)}
+  ${hang(lockStripes([stripesOfImages(edge, far, 'refresh.far_count > 0', options), stripesOfImages(edge, near, 'refresh.near_count > 0', options)], number, options), 2)}
 END IF;`;
   }
   const farCount = farIsLocked ? `COALESCE(cardinality(${farVariable(index, 0)}), 0)` : '0';
@@ -165,7 +185,7 @@ IF far_count = 1 AND near_count = 0 THEN
 ELSIF far_count = 0 AND near_count = 1 THEN
   ${hang(lockImage(edge, near, number, options), 2)}
 ELSIF far_count + near_count > 0 THEN
-  ${hang(lockStripes([stripesOfArrays(edge, index, far.mode, options), stripesOfImages(edge, near, 'near_count > 0', options)], number, options), 2)}
+  ${hang(lockStripes([stripesOfArrays(edge, index, far.mode, options), stripesOfImages(edge, near, 'refresh.near_count > 0', options)], number, options), 2)}
 END IF;`;
 }
 
@@ -257,7 +277,7 @@ WHERE ${[condition, ...linked].join(' AND ')}`;
 function stripesOfArrays(edge: Edge, index: number, mode: Mode, options: LockOptions): string {
   return `SELECT ${stripeOf(edge, (_, c) => `f.v${c + 1}`, '0', options)}, ${mode === 'exclusive'}
 FROM unnest(${farVariables(edge, index).join(', ')}) AS f (${valueColumns(edge).join(', ')})
-WHERE far_count > 0`;
+WHERE refresh.far_count > 0`;
 }
 
 /** Each stripe once, in the stronger mode, in ascending order: a lock that were taken again in a stronger one could deadlock. */
@@ -288,9 +308,12 @@ export function keyLocks(
   if (!locksValues(plan, options) || options.omittedLocks?.has('key')) return '';
   const number = String(keyNumber(id));
   const { keyIsHashed } = plan.locks!;
-  if (!keyIsHashed) return lockOne('exclusive', number, options);
+  const unlessAlone = (lock: string): string => `IF NOT alone THEN
+  ${hang(lock, 2)}
+END IF;`;
+  if (!keyIsHashed) return unlessAlone(lockOne('exclusive', number, options));
   const names = variables.map((_, i) => `k${i + 1}`);
-  return `IF cardinality(${variables[0]}) = 1 THEN
+  return unlessAlone(`IF cardinality(${variables[0]}) = 1 THEN
   ${lockOne(
     'exclusive',
     `${number} + ${hash(
@@ -313,5 +336,5 @@ ELSE
     ),
     2,
   )}
-END IF;`;
+END IF;`);
 }

@@ -5,7 +5,8 @@
  *
  * `changes` is an object by source id: an array of images, or true for "everything may have changed". Under `t<tview id>`
  * stand keys of the tview itself, or true: how a repair goes the way of every write, with its locks and dependents. `kept`
- * has as names the ids of the sources of which every changed row was there before and kept its links. Asked by `tells_keys`,
+ * has as names the ids of the sources of which every changed row was there before and kept its links. `alone`: the gate is
+ * held exclusively, and nothing is locked beside it. Asked by `tells_keys`,
  * `looked_at` says which rows were computed: an array of keys, or true.
  */
 import type { Column, Occurrence, QualifiedName, RefreshPlan, Source } from '../definition/plan.ts';
@@ -111,7 +112,7 @@ BEGIN
   END IF;
 END`;
   return `CREATE OR REPLACE FUNCTION tviews.${quoteIdentifier(refreshFunctionName(plan.table.name, tview.id))}(
-  changes jsonb, kept jsonb, tells_keys boolean,
+  changes jsonb, kept jsonb, alone boolean, tells_keys boolean,
   OUT keys bigint, OUT written bigint, OUT deleted bigint, OUT images jsonb, OUT looked_at jsonb
 )
 -- Its settings are those of flush, which alone calls it: each SET clause here would cost time for every tview of a flush.

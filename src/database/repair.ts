@@ -1,16 +1,39 @@
-/** Looks again at what transactions that kept their snapshot have changed (decision 009). */
+/**
+ * Looks again at what transactions that kept their snapshot have changed (decision 009). Each call in a READ COMMITTED
+ * transaction of its own, of a member of the role that owns schema tviews.
+ */
 import type { SqlExecutor } from './executor.ts';
+import { inTransaction } from './migrate.ts';
+
+/** @throws 40001, 40P01, 55P03: to be tried again; what else fails is kept with the record */
+export async function repairRecord(executor: SqlExecutor, record: string): Promise<void> {
+  await executor.query('SELECT tviews.repair_record($1::uuid)', [record]);
+}
+
+/** Any one. @returns false when there was none to try */
+export async function repairOne(executor: SqlExecutor): Promise<boolean> {
+  const [row] = await executor.query<{ pending: string }>('SELECT tviews.repair() AS pending');
+  return Number(row!.pending) > 0;
+}
+
+/** Why records are still there that have been tried: the messages, each once. */
+export async function repairFailures(executor: SqlExecutor): Promise<string[]> {
+  const rows = await executor.query<{ failure: string }>(
+    'SELECT DISTINCT r.failure FROM tviews.repair AS r WHERE r.failure IS NOT NULL ORDER BY 1',
+  );
+  return rows.map(({ failure }) => failure);
+}
 
 /**
- * Until nothing is left, one record in a transaction of its own each. Others may do so at the same time: what was
- * recorded by the time of the call is done when it ends.
- * @param executor the owner's, in no transaction, whose default isolation level is READ COMMITTED
- * @returns how many records it found
- * @throws what a refresh fails with; what is left stays recorded
+ * All of them, those too that have failed a moment ago.
+ * @param executor in no transaction
+ * @returns how many were tried, and why some are still there
  */
-export async function repairPending(executor: SqlExecutor): Promise<number> {
-  for (let found = 0; ; found += 1) {
-    const [row] = await executor.query<{ pending: string }>('SELECT tviews.repair() AS pending');
-    if (Number(row!.pending) === 0) return found;
-  }
+export async function repairPending(
+  executor: SqlExecutor,
+): Promise<{ readonly tried: number; readonly failures: readonly string[] }> {
+  await executor.query('UPDATE tviews.repair SET failed_at = NULL');
+  let tried = 0;
+  while (await inTransaction(executor, () => repairOne(executor))) tried += 1;
+  return { tried, failures: tried === 0 ? [] : await repairFailures(executor) };
 }

@@ -104,8 +104,12 @@ function edgeLink(link: Link, columnOf: ColumnLookup): EdgeLink {
   return { far: link.from.column, near: link.to.column, isHashed };
 }
 
-/** By the default collation, in which the hash is taken, strings that are equal in this one are too. */
-const hasOneHash = (column: CatalogColumn): boolean => column.isHashable && column.isDeterministic;
+/**
+ * The hash is taken under the collation of the type: for strings, the default one, in which those that are equal in this
+ * column are too. Not that of a domain, which may have one of its own.
+ */
+const hasOneHash = ({ isHashable, isDeterministic, isDomain, collationOid }: CatalogColumn): boolean =>
+  isHashable && isDeterministic && !(isDomain && collationOid !== 0);
 
 /** Whether the links' columns of this occurrence say which row it is. */
 function isUnique({ occurrences }: ResolvedDefinition, occurrence: number, links: readonly Link[]): boolean {

@@ -30,12 +30,12 @@ export function addVerify(program: Command, surroundings: Surroundings): void {
           ? [...given]
           : (await loadRegistry(connection)).tviews.map(({ schema, name }) => ({ schema, name }));
       const progress = reporter.progress('Verifying', names.length);
-      let repaired = 0;
+      let pending: Awaited<ReturnType<typeof repairPending>> = { tried: 0, failures: [] };
       const verified: ({ readonly tview: string } & Verification)[] = [];
       const interrupt = new AbortController();
       const letGo = surroundings.onInterrupt(() => interrupt.abort());
       try {
-        if (repair === true) repaired = await repairPending(connection);
+        if (repair === true) pending = await repairPending(connection);
         for (const name of names) {
           if (interrupt.signal.aborted) break;
           const tview = typeof name === 'string' ? name : `${name.schema}.${name.name}`;
@@ -56,12 +56,16 @@ export function addVerify(program: Command, surroundings: Surroundings): void {
       }
       const complete = verified.length === names.length && verified.every((one) => one.complete);
       return {
-        ok: complete && verified.every((one) => divergentRows(one) === 0 || one.repaired !== null),
+        ok:
+          complete &&
+          pending.failures.length === 0 &&
+          verified.every((one) => divergentRows(one) === 0 || one.repaired !== null),
         data: { complete, verified },
         lines: [
-          ...(repaired === 0
+          ...(pending.tried === 0
             ? []
-            : [`looked again at what ${plural(repaired, 'transaction')} changed that kept a snapshot`]),
+            : [`looked again at what ${plural(pending.tried, 'transaction')} changed that kept a snapshot`]),
+          ...pending.failures.map((failure) => `  that fails: ${failure}`),
           ...verified.flatMap(describe),
           ...(complete ? [] : [`stopped: ${verified.length} of ${plural(names.length, 'tview')} begun`]),
         ],

@@ -37,6 +37,6 @@ BEGIN
   LOOP
     EXECUTE command;
   END LOOP;
-  GRANT EXECUTE ON FUNCTION tviews.claim(bytea), tviews.flush(jsonb, boolean) TO PUBLIC;
+  GRANT EXECUTE ON FUNCTION tviews.claim(bytea), tviews.claim(bytea, integer), tviews.flush(jsonb, boolean) TO PUBLIC;
 END
 $$;

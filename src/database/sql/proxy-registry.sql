@@ -47,5 +47,5 @@ SELECT
     ) AS found
   ), '[]') AS views,
   (SELECT s.value FROM tviews.secret AS s) AS secret,
-  'tviews.claim(bytea)'::pg_catalog.regprocedure::oid::bigint AS claim,
+  'tviews.claim(bytea, integer)'::pg_catalog.regprocedure::oid::bigint AS claim,
   'tviews.flush(jsonb, boolean)'::pg_catalog.regprocedure::oid::bigint AS flush;

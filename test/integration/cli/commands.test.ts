@@ -139,10 +139,10 @@ describe('verify', () => {
   test('looks again at what a transaction changed that kept its snapshot', async () => {
     const writer = await database.client();
     await writer.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+    await writer.query('SELECT FROM shop.tb_product LIMIT 1');
     await writer.query(
-      'SELECT FROM shop.tb_product LIMIT 1',
+      `UPDATE shop.tb_review SET rating = rating % 5 + 1 WHERE pk_review = (SELECT min(pk_review) FROM shop.tb_review)`,
     );
-    await writer.query(`UPDATE shop.tb_review SET rating = rating % 5 + 1 WHERE pk_review = 1`);
     await writer.query('COMMIT');
     const { rows } = await writer.query<{ n: number }>('SELECT count(*)::int AS n FROM tviews.repair');
     expect(rows).toEqual([{ n: 1 }]);

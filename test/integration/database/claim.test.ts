@@ -27,7 +27,7 @@ afterEach(async () => {
   notices.length = 0;
 });
 
-const claim = () => app.query('SELECT tviews.claim($1)', [registry.secret]);
+const claim = () => app.query('SELECT tviews.claim($1, 2)', [registry.secret]);
 /** What the proxy has heard since it last asked, as the argument of flush. */
 const heard = (): string =>
   `[${notices
@@ -96,7 +96,7 @@ test('changes from before the claim and after the release are flushed from the q
   await flush(heard());
   await app.query(`UPDATE tb_product SET name = 'after' WHERE pk_product = 3`);
   // The claim cannot be taken back by hand once it is released.
-  await app.query(`SET tviews.claim = 'on'`);
+  await app.query(`SET tviews.claim = '2'`);
   await app.query(`UPDATE tb_product SET name = 'after' WHERE pk_product = 4`);
   expect(heard()).toBe('[]');
   await app.query('COMMIT');
@@ -212,7 +212,7 @@ test('a claim switched off by hand before the last flush and on again after it l
   await app.query(`UPDATE tb_product SET name = 'claimed' WHERE pk_product = 1`);
   await app.query(`SET LOCAL tviews.claim = 'off'`);
   await flush(heard());
-  await app.query(`SET LOCAL tviews.claim = 'on'`);
+  await app.query(`SET LOCAL tviews.claim = '2'`);
   await app.query(`UPDATE tb_product SET name = 'hidden' WHERE pk_product = 2`);
   await app.query('DISCARD SEQUENCES');
   await app.query(`UPDATE tb_product SET name = 'forgotten' WHERE pk_product = 3`);
@@ -227,7 +227,7 @@ test('a claim ends with its transaction', async () => {
   await claim();
   await app.query('ROLLBACK');
   // By hand, with the sequence still holding the last claim.
-  await app.query(`SET tviews.claim = 'on'`);
+  await app.query(`SET tviews.claim = '2'`);
   await app.query(`UPDATE tb_product SET name = 'unclaimed' WHERE pk_product = 1`);
   expect(heard()).toBe('[]');
   expect(await owed(database)).toEqual(nothing);
@@ -292,14 +292,14 @@ test('flush may be called with the same changes twice, in any order, and with no
 test('a wrong secret claims nothing', async () => {
   for (const secret of [Buffer.alloc(32), Buffer.alloc(0), null]) {
     await app.query('BEGIN');
-    await expect(app.query('SELECT tviews.claim($1)', [secret])).rejects.toMatchObject({ code: '42501' });
+    await expect(app.query('SELECT tviews.claim($1, 2)', [secret])).rejects.toMatchObject({ code: '42501' });
     await app.query('ROLLBACK');
   }
 });
 
 test('setting tviews.claim by hand loses no change', async () => {
   const fresh = await database.client(database.app);
-  await fresh.query(`SET tviews.claim = 'on'`);
+  await fresh.query(`SET tviews.claim = '2'`);
   await fresh.query(`UPDATE tb_product SET name = 'forged' WHERE pk_product = 6`);
   expect(await product(owner, 6)).toMatchObject({ name: 'forged' });
   expect(await owed(database)).toEqual(nothing);

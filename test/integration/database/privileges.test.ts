@@ -24,7 +24,7 @@ describe('an ordinary role cannot', () => {
     'forge the memory of a claim': `SELECT setval('tviews.claimed', 1)`,
     'read the memory of a claim': 'SELECT last_value FROM tviews.claimed',
     'forge a ticket': `SELECT setval('tviews.ticket_1', 1)`,
-    'refresh on its own': `SELECT tviews.refresh_tv_product_1('{}', '{}', false)`,
+    'refresh on its own': `SELECT tviews.refresh_tv_product_1('{}', '{}', false, false)`,
     'read what is to be repaired': 'SELECT * FROM tviews.repair',
     'take away what is to be repaired': 'DELETE FROM tviews.repair',
     'repair on its own': 'SELECT tviews.repair()',

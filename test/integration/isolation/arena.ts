@@ -45,7 +45,7 @@ export async function openArena(): Promise<Arena> {
   await init(executorOf(owner));
   const control = await openControl(database);
   const { rows: secrets } = await control.query<{ claim: string }>(
-    `SELECT format('SELECT tviews.claim(%L)', value) AS claim FROM tviews.secret`,
+    `SELECT format('SELECT tviews.claim(%L, 2)', value) AS claim FROM tviews.secret`,
   );
   const connections = new Map<string, Promise<Connection>>();
   const open = async (role: Session['role']): Promise<Connection> => {

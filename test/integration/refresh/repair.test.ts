@@ -86,6 +86,41 @@ describe.each(['REPEATABLE READ', 'SERIALIZABLE'])('under %s', (level) => {
     await client.end();
   });
 
+  test('also where that is what the database begins with', async () => {
+    await owner.query(
+      `ALTER DATABASE ${database.name} SET default_transaction_isolation = '${level.toLowerCase()}'`,
+    );
+    try {
+      const proxy = await testProxy(database, {});
+      const client = await connectTo(proxy.url(database.app));
+      await client.query('BEGIN; SELECT FROM tb_parent');
+      await rename();
+      await client.query('INSERT INTO tb_child VALUES (1, 1)');
+      await client.query('COMMIT');
+      expect(await divergence(owner, 'public.tv_child')).toEqual(inStep);
+      await client.end();
+      await untilRepaired();
+      expect(await pending()).toBe(0);
+    } finally {
+      await owner.query(`ALTER DATABASE ${database.name} RESET default_transaction_isolation`);
+    }
+  });
+
+  test('keeps its own client waiting for its own repair alone', async () => {
+    const proxy = await testProxy(database, {});
+    const blocker = await database.client(database.app);
+    await owner.query(`INSERT INTO tviews.repair (changes) VALUES ('[{"tview": 1, "r": [{"id": 70}]}]')`);
+    await blocker.query('BEGIN; INSERT INTO tb_child VALUES (70, 1)');
+    await blocker.query('SET CONSTRAINTS ALL IMMEDIATE');
+    const client = await connectTo(proxy.url(database.app));
+    await client.query(`BEGIN ISOLATION LEVEL ${level}`);
+    await client.query('INSERT INTO tb_child VALUES (1, 1)');
+    await client.query('COMMIT');
+    await client.end();
+    await blocker.query('COMMIT');
+    await untilRepaired();
+  });
+
   test('one that went past the proxy, when a proxy finds what it has left', async () => {
     const direct = await database.client(database.app);
     await direct.query(`BEGIN ISOLATION LEVEL ${level}`);

@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { renderStatus } from '../../../proxy/http/status-page.ts';
 import { statusPage } from '../../../proxy/service.ts';
-import type { OwnerConnection } from '../../../proxy/tviews/catalog.ts';
+import type { OwnerConnection } from '../../../proxy/tviews/owner.ts';
 import { Verifier } from '../../../proxy/tviews/verifier.ts';
 import { readRegistry } from '../../../src/database/list.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';

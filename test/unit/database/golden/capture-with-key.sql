@@ -17,7 +17,7 @@ BEGIN
   ELSE
     change := jsonb_build_object('s', 7, 'r', images);
   END IF;
-  IF (current_setting('tviews.claim', true) = 'on') IS TRUE THEN
+  IF (current_setting('tviews.claim', true) = '2') IS TRUE THEN
     BEGIN
       claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;
     EXCEPTION
@@ -80,7 +80,7 @@ BEGIN
   IF NOT (matters_1 AND matters_2) THEN
     change := change || jsonb_build_object('t', CASE WHEN matters_1 THEN '[3]'::jsonb ELSE '[]' END || CASE WHEN matters_2 THEN '[4]'::jsonb ELSE '[]' END);
   END IF;
-  IF (current_setting('tviews.claim', true) = 'on') IS TRUE THEN
+  IF (current_setting('tviews.claim', true) = '2') IS TRUE THEN
     BEGIN
       claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;
     EXCEPTION
@@ -123,7 +123,7 @@ BEGIN
   ELSE
     change := jsonb_build_object('s', 7, 'r', images);
   END IF;
-  IF (current_setting('tviews.claim', true) = 'on') IS TRUE THEN
+  IF (current_setting('tviews.claim', true) = '2') IS TRUE THEN
     BEGIN
       claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;
     EXCEPTION
@@ -155,7 +155,7 @@ DECLARE
   change jsonb := jsonb_build_object('s', 7, 'all', true);
   claimed boolean;
 BEGIN
-  IF (current_setting('tviews.claim', true) = 'on') IS TRUE THEN
+  IF (current_setting('tviews.claim', true) = '2') IS TRUE THEN
     BEGIN
       claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;
     EXCEPTION

@@ -27,7 +27,7 @@ BEGIN
   ELSE
     change := jsonb_build_object('s', 8, 'r', images);
   END IF;
-  IF (current_setting('tviews.claim', true) = 'on') IS TRUE THEN
+  IF (current_setting('tviews.claim', true) = '2') IS TRUE THEN
     BEGIN
       claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;
     EXCEPTION

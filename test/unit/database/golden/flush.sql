@@ -31,6 +31,8 @@ DECLARE
   own_xid bigint;
   snapshot_is_kept boolean;
   by_snapshot jsonb := '[]';
+  record uuid;
+  alone boolean;
   ticket bigint;
   started timestamptz;
 BEGIN
@@ -138,13 +140,26 @@ BEGIN
     END IF;
     -- "shop.tv_order line"
     IF merged ?| array['10', '7', '8', 't3'] THEN
-      IF 'true'::jsonb IN (merged->'7', merged->'8', merged->'10', merged->'t3') IS TRUE THEN
+      alone := 'true'::jsonb IN (merged->'7', merged->'8', merged->'10', merged->'t3') IS TRUE OR COALESCE(jsonb_array_length(NULLIF(merged->'7', 'true')), 0) > 64 OR COALESCE(jsonb_array_length(NULLIF(merged->'8', 'true')), 0) > 64 OR COALESCE(jsonb_array_length(NULLIF(merged->'10', 'true')), 0) > 64;
+      IF alone THEN
         done := pg_advisory_xact_lock(1953916265, 49152) IS NOT NULL;
       ELSE
         done := pg_advisory_xact_lock_shared(1953916265, 49152) IS NOT NULL;
       END IF;
       started := clock_timestamp();
-      result := tviews."refresh_tv_order line_3"(merged, kept, snapshot_is_kept);
+      IF snapshot_is_kept THEN
+        BEGIN
+          result := tviews."refresh_tv_order line_3"(merged, kept, alone, true);
+        EXCEPTION
+          WHEN cardinality_violation THEN
+            RAISE serialization_failure USING
+              MESSAGE = 'could not serialize access due to concurrent delete',
+              DETAIL = SQLERRM,
+              HINT = 'The transaction might succeed if retried.';
+        END;
+      ELSE
+        result := tviews."refresh_tv_order line_3"(merged, kept, alone, false);
+      END IF;
       report := report || jsonb_build_object(
         'tview', 3, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
         'unchanged', result.keys - result.written - result.deleted,
@@ -156,17 +171,16 @@ BEGIN
         );
       END IF;
       IF result.images IS NOT NULL THEN
-        merged := merged || jsonb_build_object('9', result.images);
+        merged := merged || jsonb_build_object('9', CASE
+          WHEN 'true' IN (merged->'9', result.images) THEN 'true'::jsonb
+          ELSE COALESCE(merged->'9', '[]') || result.images
+        END);
         kept := kept - '9';
-        IF snapshot_is_kept THEN
-          by_snapshot := by_snapshot || jsonb_build_object(
-            's', '9'::integer, CASE WHEN result.images = 'true' THEN 'all' ELSE 'r' END, result.images
-          );
-        END IF;
       END IF;
     END IF;
     -- "shop.tv_order"
     IF merged ?| array['9', 't4'] THEN
+      alone := true;
       done := pg_advisory_xact_lock(1953916265, 65536) IS NOT NULL;
       own_xid := pg_current_xact_id()::text::bigint;
       IF snapshot_is_kept THEN
@@ -181,7 +195,7 @@ BEGIN
       END IF;
       done := setval('tviews.ticket_4', own_xid) IS NOT NULL;
       started := clock_timestamp();
-      result := tviews."refresh_tv_order_4"(merged, kept, false);
+      result := tviews."refresh_tv_order_4"(merged, kept, alone, false);
       report := report || jsonb_build_object(
         'tview', 4, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
         'unchanged', result.keys - result.written - result.deleted,
@@ -189,10 +203,16 @@ BEGIN
       );
     END IF;
     IF by_snapshot <> '[]' THEN
-      INSERT INTO tviews.repair (changes) VALUES (changes || by_snapshot);
+      INSERT INTO tviews.repair (changes)
+      SELECT by_snapshot || COALESCE(jsonb_agg(jsonb_build_object(
+        's', c.source::integer, CASE WHEN c.images = 'true' THEN 'all' ELSE 'r' END, c.images
+      )), '[]')
+      FROM jsonb_each(merged) AS c (source, images)
+      WHERE c.source = ANY (array['10', '7', '8', '9'])
+      RETURNING id INTO record;
       RAISE INFO USING
         ERRCODE = 'TV002',
-        MESSAGE = format('tviews are looked at again after COMMIT of this %s transaction', upper(current_setting('transaction_isolation'))),
+        MESSAGE = format('tviews are looked at again after COMMIT of this %s transaction (%s)', upper(current_setting('transaction_isolation')), record),
         DETAIL = 'What others committed since its snapshot was taken, it could not see.',
         HINT = 'A tview-proxy does so before it answers. Without one, run "tviews verify --repair".';
     END IF;

@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION tviews."refresh_tv_order_4"(
-  changes jsonb, kept jsonb, tells_keys boolean,
+  changes jsonb, kept jsonb, alone boolean, tells_keys boolean,
   OUT keys bigint, OUT written bigint, OUT deleted bigint, OUT images jsonb, OUT looked_at jsonb
 )
 -- Its settings are those of flush, which alone calls it: each SET clause here would cost time for every tview of a flush.

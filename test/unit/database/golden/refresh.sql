@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION tviews."refresh_tv_order line_3"(
-  changes jsonb, kept jsonb, tells_keys boolean,
+  changes jsonb, kept jsonb, alone boolean, tells_keys boolean,
   OUT keys bigint, OUT written bigint, OUT deleted bigint, OUT images jsonb, OUT looked_at jsonb
 )
 -- Its settings are those of flush, which alone calls it: each SET clause here would cost time for every tview of a flush.
@@ -27,114 +27,116 @@ DECLARE
 BEGIN
   everything := 'true'::jsonb IN (changes->'7', changes->'8', changes->'10', changes->'t3') IS TRUE;
   IF NOT everything THEN
-    -- unit u → rate r (r.unit = u.code)
-    IF jsonb_array_length(changes->'10') = 1 THEN
-      IF (changes->'10'->0->>'code')::text IS NOT NULL THEN
-        refresh.far_1_1 := array[(changes->'10'->0->>'code')::text];
-      END IF;
-    ELSIF jsonb_array_length(changes->'10') > 1 THEN
-      SELECT refresh.far_1_1 || array_agg(f.v1)
-      INTO refresh.far_1_1
-      FROM (
-        SELECT DISTINCT i."code"
+    IF NOT alone THEN
+      -- unit u → rate r (r.unit = u.code)
+      IF jsonb_array_length(changes->'10') = 1 THEN
+        IF (changes->'10'->0->>'code')::text IS NOT NULL THEN
+          refresh.far_1_1 := array[(changes->'10'->0->>'code')::text];
+        END IF;
+      ELSIF jsonb_array_length(changes->'10') > 1 THEN
+        SELECT refresh.far_1_1 || array_agg(f.v1)
+        INTO refresh.far_1_1
         FROM (
-          SELECT image."code"
-          FROM jsonb_to_recordset(changes->'10') AS image ("code" text)
-        ) AS i
-      ) AS f (v1)
-      WHERE f.v1 IS NOT NULL;
-    END IF;
-    far_count := COALESCE(cardinality(refresh.far_1_1), 0);
-    near_count := CASE WHEN kept ? '8' THEN 0 ELSE COALESCE(jsonb_array_length(changes->'8'), 0) END;
-    IF far_count = 1 AND near_count = 0 THEN
-      done := pg_advisory_xact_lock(1953916265, 49664 + (hash_record(ROW(refresh.far_1_1[1])) & 255)) IS NOT NULL;
-    ELSIF far_count = 0 AND near_count = 1 THEN
-      IF (changes->'8'->0->>'unit')::text IS NOT NULL THEN
-        done := pg_advisory_xact_lock_shared(1953916265, 49664 + (hash_record(ROW((changes->'8'->0->>'unit')::text)) & 255)) IS NOT NULL;
-      END IF;
-    ELSIF far_count + near_count > 0 THEN
-      SELECT
-        count(pg_advisory_xact_lock(1953916265, 49664 + l.stripe)) FILTER (WHERE l.exclusive)
-        + count(pg_advisory_xact_lock_shared(1953916265, 49664 + l.stripe)) FILTER (WHERE NOT l.exclusive)
-      INTO computed
-      FROM (
-        SELECT s.stripe, bool_or(s.exclusive) AS exclusive
-        FROM (
-          SELECT 0 + (hash_record(ROW(f.v1)) & 255), true
-          FROM unnest(refresh.far_1_1) AS f (v1)
-          WHERE far_count > 0
-          UNION ALL
-          SELECT 0 + (hash_record(ROW(i."unit")) & 255), false
+          SELECT DISTINCT i."code"
           FROM (
-            SELECT image."unit"
-            FROM jsonb_to_recordset(changes->'8') AS image ("unit" text)
+            SELECT image."code"
+            FROM jsonb_to_recordset(changes->'10') AS image ("code" text)
           ) AS i
-          WHERE near_count > 0 AND i."unit" IS NOT NULL
-        ) AS s (stripe, exclusive)
-        GROUP BY s.stripe
-        ORDER BY s.stripe
-      ) AS l;
-    END IF;
-    -- rate r → line l (l.factor = r.factor)
-    IF jsonb_array_length(changes->'8') = 1 THEN
-      IF (changes->'8'->0->>'factor')::numeric IS NOT NULL THEN
-        refresh.far_2_1 := array[(changes->'8'->0->>'factor')::numeric];
+        ) AS f (v1)
+        WHERE f.v1 IS NOT NULL;
       END IF;
-    ELSIF jsonb_array_length(changes->'8') > 1 THEN
-      SELECT refresh.far_2_1 || array_agg(f.v1)
-      INTO refresh.far_2_1
-      FROM (
-        SELECT DISTINCT i."factor"
+      far_count := COALESCE(cardinality(refresh.far_1_1), 0);
+      near_count := CASE WHEN kept ? '8' THEN 0 ELSE COALESCE(jsonb_array_length(changes->'8'), 0) END;
+      IF far_count = 1 AND near_count = 0 THEN
+        done := pg_advisory_xact_lock(1953916265, 49664 + (hash_record(ROW(refresh.far_1_1[1])) & 255)) IS NOT NULL;
+      ELSIF far_count = 0 AND near_count = 1 THEN
+        IF (changes->'8'->0->>'unit')::text IS NOT NULL THEN
+          done := pg_advisory_xact_lock_shared(1953916265, 49664 + (hash_record(ROW((changes->'8'->0->>'unit')::text)) & 255)) IS NOT NULL;
+        END IF;
+      ELSIF far_count + near_count > 0 THEN
+        SELECT
+          count(pg_advisory_xact_lock(1953916265, 49664 + l.stripe)) FILTER (WHERE l.exclusive)
+          + count(pg_advisory_xact_lock_shared(1953916265, 49664 + l.stripe)) FILTER (WHERE NOT l.exclusive)
+        INTO computed
         FROM (
-          SELECT (image."factor"::numeric) AS "factor"
-          FROM jsonb_to_recordset(changes->'8') AS image ("factor" text)
-        ) AS i
-      ) AS f (v1)
-      WHERE f.v1 IS NOT NULL;
-    END IF;
-    IF refresh.far_1_1 IS NOT NULL THEN
-      SELECT refresh.far_2_1 || array_agg(f.v1)
-      INTO refresh.far_2_1
-      FROM (
-        WITH below AS (
-          SELECT * FROM unnest(refresh.far_1_1) AS b (v1)
-        )
-        SELECT DISTINCT t.factor
-        FROM below
-        JOIN "shop"."rate" AS t ON t.unit OPERATOR(pg_catalog.=) below.v1
-      ) AS f (v1)
-      WHERE f.v1 IS NOT NULL;
-    END IF;
-    far_count := COALESCE(cardinality(refresh.far_2_1), 0);
-    near_count := CASE WHEN kept ? '7' THEN 0 ELSE COALESCE(jsonb_array_length(changes->'7'), 0) END;
-    IF far_count = 1 AND near_count = 0 THEN
-      done := pg_advisory_xact_lock(1953916265, 49920 + (hash_record(ROW(refresh.far_2_1[1])) & 255)) IS NOT NULL;
-    ELSIF far_count = 0 AND near_count = 1 THEN
-      IF (changes->'7'->0->>'factor')::numeric IS NOT NULL THEN
-        done := pg_advisory_xact_lock_shared(1953916265, 49920 + (hash_record(ROW((changes->'7'->0->>'factor')::numeric)) & 255)) IS NOT NULL;
+          SELECT s.stripe, bool_or(s.exclusive) AS exclusive
+          FROM (
+            SELECT 0 + (hash_record(ROW(f.v1)) & 255), true
+            FROM unnest(refresh.far_1_1) AS f (v1)
+            WHERE refresh.far_count > 0
+            UNION ALL
+            SELECT 0 + (hash_record(ROW(i."unit")) & 255), false
+            FROM (
+              SELECT image."unit"
+              FROM jsonb_to_recordset(changes->'8') AS image ("unit" text)
+            ) AS i
+            WHERE refresh.near_count > 0 AND i."unit" IS NOT NULL
+          ) AS s (stripe, exclusive)
+          GROUP BY s.stripe
+          ORDER BY s.stripe
+        ) AS l;
       END IF;
-    ELSIF far_count + near_count > 0 THEN
-      SELECT
-        count(pg_advisory_xact_lock(1953916265, 49920 + l.stripe)) FILTER (WHERE l.exclusive)
-        + count(pg_advisory_xact_lock_shared(1953916265, 49920 + l.stripe)) FILTER (WHERE NOT l.exclusive)
-      INTO computed
-      FROM (
-        SELECT s.stripe, bool_or(s.exclusive) AS exclusive
+      -- rate r → line l (l.factor = r.factor)
+      IF jsonb_array_length(changes->'8') = 1 THEN
+        IF (changes->'8'->0->>'factor')::numeric IS NOT NULL THEN
+          refresh.far_2_1 := array[(changes->'8'->0->>'factor')::numeric];
+        END IF;
+      ELSIF jsonb_array_length(changes->'8') > 1 THEN
+        SELECT refresh.far_2_1 || array_agg(f.v1)
+        INTO refresh.far_2_1
         FROM (
-          SELECT 0 + (hash_record(ROW(f.v1)) & 255), true
-          FROM unnest(refresh.far_2_1) AS f (v1)
-          WHERE far_count > 0
-          UNION ALL
-          SELECT 0 + (hash_record(ROW(i."factor")) & 255), false
+          SELECT DISTINCT i."factor"
           FROM (
             SELECT (image."factor"::numeric) AS "factor"
-            FROM jsonb_to_recordset(changes->'7') AS image ("factor" text)
+            FROM jsonb_to_recordset(changes->'8') AS image ("factor" text)
           ) AS i
-          WHERE near_count > 0 AND i."factor" IS NOT NULL
-        ) AS s (stripe, exclusive)
-        GROUP BY s.stripe
-        ORDER BY s.stripe
-      ) AS l;
+        ) AS f (v1)
+        WHERE f.v1 IS NOT NULL;
+      END IF;
+      IF refresh.far_1_1 IS NOT NULL THEN
+        SELECT refresh.far_2_1 || array_agg(f.v1)
+        INTO refresh.far_2_1
+        FROM (
+          WITH below AS (
+            SELECT * FROM unnest(refresh.far_1_1) AS b (v1)
+          )
+          SELECT DISTINCT t.factor
+          FROM below
+          JOIN "shop"."rate" AS t ON t.unit OPERATOR(pg_catalog.=) below.v1
+        ) AS f (v1)
+        WHERE f.v1 IS NOT NULL;
+      END IF;
+      far_count := COALESCE(cardinality(refresh.far_2_1), 0);
+      near_count := CASE WHEN kept ? '7' THEN 0 ELSE COALESCE(jsonb_array_length(changes->'7'), 0) END;
+      IF far_count = 1 AND near_count = 0 THEN
+        done := pg_advisory_xact_lock(1953916265, 49920 + (hash_record(ROW(refresh.far_2_1[1])) & 255)) IS NOT NULL;
+      ELSIF far_count = 0 AND near_count = 1 THEN
+        IF (changes->'7'->0->>'factor')::numeric IS NOT NULL THEN
+          done := pg_advisory_xact_lock_shared(1953916265, 49920 + (hash_record(ROW((changes->'7'->0->>'factor')::numeric)) & 255)) IS NOT NULL;
+        END IF;
+      ELSIF far_count + near_count > 0 THEN
+        SELECT
+          count(pg_advisory_xact_lock(1953916265, 49920 + l.stripe)) FILTER (WHERE l.exclusive)
+          + count(pg_advisory_xact_lock_shared(1953916265, 49920 + l.stripe)) FILTER (WHERE NOT l.exclusive)
+        INTO computed
+        FROM (
+          SELECT s.stripe, bool_or(s.exclusive) AS exclusive
+          FROM (
+            SELECT 0 + (hash_record(ROW(f.v1)) & 255), true
+            FROM unnest(refresh.far_2_1) AS f (v1)
+            WHERE refresh.far_count > 0
+            UNION ALL
+            SELECT 0 + (hash_record(ROW(i."factor")) & 255), false
+            FROM (
+              SELECT (image."factor"::numeric) AS "factor"
+              FROM jsonb_to_recordset(changes->'7') AS image ("factor" text)
+            ) AS i
+            WHERE refresh.near_count > 0 AND i."factor" IS NOT NULL
+          ) AS s (stripe, exclusive)
+          GROUP BY s.stripe
+          ORDER BY s.stripe
+        ) AS l;
+      END IF;
     END IF;
     
     -- Keys: from the images alone or along the path to the root, links only (keys-and-locks.md, Theorem 2).
@@ -214,22 +216,24 @@ BEGIN
         MESSAGE = 'definition of tview "shop.tv_order line" gives a row whose key is null',
         HINT = 'Leave such rows out in the definition.';
     END IF;
-    IF cardinality(refresh.key_1) = 1 THEN
-      done := pg_advisory_xact_lock(1953916265, 49408 + (hash_record(ROW(refresh.key_1[1], refresh.key_2[1])) & 255)) IS NOT NULL;
-    ELSE
-      SELECT
-        count(pg_advisory_xact_lock(1953916265, 49408 + l.stripe)) FILTER (WHERE l.exclusive)
-        + count(pg_advisory_xact_lock_shared(1953916265, 49408 + l.stripe)) FILTER (WHERE NOT l.exclusive)
-      INTO computed
-      FROM (
-        SELECT s.stripe, bool_or(s.exclusive) AS exclusive
+    IF NOT alone THEN
+      IF cardinality(refresh.key_1) = 1 THEN
+        done := pg_advisory_xact_lock(1953916265, 49408 + (hash_record(ROW(refresh.key_1[1], refresh.key_2[1])) & 255)) IS NOT NULL;
+      ELSE
+        SELECT
+          count(pg_advisory_xact_lock(1953916265, 49408 + l.stripe)) FILTER (WHERE l.exclusive)
+          + count(pg_advisory_xact_lock_shared(1953916265, 49408 + l.stripe)) FILTER (WHERE NOT l.exclusive)
+        INTO computed
         FROM (
-          SELECT (hash_record(ROW(k.k1, k.k2)) & 255), true
-          FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
-        ) AS s (stripe, exclusive)
-        GROUP BY s.stripe
-        ORDER BY s.stripe
-      ) AS l;
+          SELECT s.stripe, bool_or(s.exclusive) AS exclusive
+          FROM (
+            SELECT (hash_record(ROW(k.k1, k.k2)) & 255), true
+            FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
+          ) AS s (stripe, exclusive)
+          GROUP BY s.stripe
+          ORDER BY s.stripe
+        ) AS l;
+      END IF;
     END IF;
     IF tells_keys THEN
       SELECT jsonb_agg(jsonb_build_object('order_id', i."order_id", 'sku"', i."sku""")) INTO looked_at

@@ -108,15 +108,13 @@ export class FakeRefresh implements SessionRefresh {
   owesRepair = false;
   /** Resolves the repair under way; null when there is none. */
   repaired: (() => void) | null = null;
-  onRepairOwed(): void {
+  onRepairOwed(): boolean {
     this.owesRepair = true;
+    return true;
   }
-  takeOwesRepair(): boolean {
-    const owes = this.owesRepair;
+  repair(): Promise<void> | null {
+    if (!this.owesRepair) return null;
     this.owesRepair = false;
-    return owes;
-  }
-  repair(): Promise<void> {
     return new Promise((resolve) => {
       this.repaired = resolve;
     });

@@ -34,8 +34,9 @@ class Owner implements LinkOwner {
     this.told.push(`change ${text.length > 40 ? text.length : text}`);
     return true;
   }
-  onRepairOwed(): void {
-    this.told.push('repair owed');
+  onRepairOwed(message: string): boolean {
+    this.told.push(`repair owed: ${message}`);
+    return true;
   }
   onRefreshError(note: Note, report: ReceivedReport): Uint8Array | null {
     this.told.push(`${note.kind} failed: ${report.message}`);
