@@ -1,0 +1,87 @@
+/** One world under load: transactions of all sessions between two checkpoints, and what the checkpoint finds. */
+import { Random } from './random.ts';
+import type { Outcome } from './session.ts';
+import { isOrdinary, type Tally } from './tally.ts';
+import { type Level, randomTransaction, statementsOf, type Transaction } from './transaction.ts';
+import type { Data, Findings, World } from './world.ts';
+import { refill } from './write.ts';
+
+/** What each session does between two checkpoints, one transaction after the other. */
+export type Load = readonly (readonly Transaction[])[];
+
+/** Everything needed to try again what went wrong. */
+export interface Failure {
+  readonly data: Data;
+  readonly load: Load;
+  /** The same transactions, those that committed, in the order in which they ended. */
+  readonly committed: readonly Transaction[];
+  readonly findings: Findings;
+  readonly complaints: readonly string[];
+}
+
+export const isFine = ({ divergent, problems }: Findings, complaints: readonly string[]): boolean =>
+  divergent === 0 && problems.length === 0 && complaints.length === 0;
+
+/** Runs the load on the data that is there, then checks. Null when all is as it should be. */
+export async function runLoad(
+  world: World,
+  load: Load,
+  tally?: Tally,
+): Promise<Omit<Failure, 'data'> | null> {
+  const committed: Transaction[] = [];
+  const complaints: string[] = [];
+  const judges = judgedLevels(world, load);
+  await Promise.all(
+    load.map(async (transactions, i) => {
+      for (const transaction of transactions) {
+        const outcome = await world.sessions[i]!.run(transaction, judges);
+        tally?.count(transaction, outcome);
+        if (outcome.kind === 'committed') committed.push(transaction);
+        complaints.push(...complaintsOf(transaction, outcome));
+      }
+    }),
+  );
+  const findings = await world.check();
+  return isFine(findings, complaints) ? null : { load, committed, findings, complaints };
+}
+
+/**
+ * Where a read in the middle has to match the definition. A TRUNCATE shows in snapshots older than itself, of the source
+ * and not of the tview: so PostgreSQL has it ("not MVCC-safe"). A transaction that is repaired after its commit is not exact in it.
+ */
+function judgedLevels(world: World, load: Load): ReadonlySet<Level> {
+  const truncates = load
+    .flat()
+    .some(({ steps }) => statementsOf(steps).some(({ sql }) => sql.startsWith('TRUNCATE')));
+  return new Set<Level>(
+    truncates || world.repairs ? ['READ COMMITTED'] : ['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'],
+  );
+}
+
+function complaintsOf({ path, level }: Transaction, outcome: Outcome): string[] {
+  if (outcome.kind === 'refused') {
+    return isOrdinary(outcome) ? [] : [`${path}: error ${outcome.code}: ${outcome.message}`];
+  }
+  return outcome.staleReads.map((read) => `${path}, ${level}: stale read of ${read}`);
+}
+
+/** One stretch from checkpoint to checkpoint, all of it from the seeds. */
+export async function runStretch(
+  world: World,
+  seeds: readonly number[],
+  perSession: number,
+  tally: Tally,
+): Promise<Failure | null> {
+  const { schema, definitions } = world.design;
+  const tviews = definitions.tviews.map(({ name }) => name);
+  await world.prepare(refill(new Random(...seeds), schema));
+  const data = await world.save();
+  // Rare, and only sometimes at all: while one empties tables, others do not get far.
+  const habits = { truncates: new Random(...seeds).chance(0.25) };
+  const load = world.sessions.map((_, session) => {
+    const random = new Random(...seeds, session + 1);
+    return random.list(perSession, () => randomTransaction(random, schema, tviews, habits));
+  });
+  const failure = await runLoad(world, load, tally);
+  return failure === null ? null : { data, ...failure };
+}

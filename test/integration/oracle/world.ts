@@ -1,0 +1,167 @@
+/** A database with a schema, its definitions, a proxy in front of it and sessions: where transactions are tried. */
+import pg from 'pg';
+import { init } from '../../../src/database/migrate.ts';
+import { executorOf } from '../../../src/database/node-postgres.ts';
+import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
+import { divergence } from '../../kit/oracle.ts';
+import { type TestProxy, testProxy } from '../../kit/proxy.ts';
+import { apply } from '../database/support.ts';
+import type { Definitions } from './definition.ts';
+import { type Locks, useLocks } from './locks.ts';
+import { ddl, type Schema } from './schema.ts';
+import { Session } from './session.ts';
+
+export interface Design {
+  readonly schema: Schema;
+  readonly definitions: Definitions;
+  readonly locks: Locks;
+}
+
+/** Every table's rows, as JSON text of an array, in the order of the schema's tables. */
+export type Data = Readonly<Record<string, string>>;
+
+/** What is wrong at a checkpoint; empty when nothing is. */
+export interface Findings {
+  /** Rows of tviews that are not as their definition has them. */
+  readonly divergent: number;
+  readonly tviews: readonly string[];
+  readonly problems: readonly string[];
+}
+
+const schemaName = 'oracle';
+
+/** Rows that wait for a lock or for a deadlock to be found hold up everybody in a small hot set. */
+const databaseSettings = { deadlock_timeout: '20ms', lock_timeout: '8s' };
+
+export class World {
+  readonly design: Design;
+  readonly sessions: readonly Session[];
+  readonly #database: FreshDatabase;
+  readonly #owner: pg.Client;
+  readonly #proxy: TestProxy;
+  /** Whether what REPEATABLE READ could not compute is made good after its commit, and not refused. */
+  readonly repairs: boolean;
+
+  private constructor(
+    design: Design,
+    parts: {
+      database: FreshDatabase;
+      owner: pg.Client;
+      proxy: TestProxy;
+      sessions: Session[];
+      repairs: boolean;
+    },
+  ) {
+    this.design = design;
+    this.sessions = parts.sessions;
+    this.#database = parts.database;
+    this.#owner = parts.owner;
+    this.#proxy = parts.proxy;
+    this.repairs = parts.repairs;
+  }
+
+  /** Throws a definition's refusal. */
+  static async open(design: Design, sessionCount: number): Promise<World> {
+    const { schema, definitions } = design;
+    const database = await freshDatabase({ schema: schemaName, sql: ddl(schema) });
+    try {
+      const administrator = await database.client(database.superuser);
+      for (const [name, value] of Object.entries(databaseSettings)) {
+        await administrator.query(
+          `ALTER DATABASE ${pg.escapeIdentifier(database.name)} SET ${name} = '${value}'`,
+        );
+      }
+      const owner = await database.client();
+      await init(executorOf(owner));
+      for (const { name, query } of definitions.views) await owner.query(`CREATE VIEW ${name} AS ${query}`);
+      for (const { name, query, key } of definitions.tviews) await apply(owner, name, query, { key });
+      await useLocks(owner, design.locks);
+      const { rows } = await owner.query<{ repairs: boolean }>(
+        `SELECT to_regprocedure('tviews.repair()') IS NOT NULL AS repairs`,
+      );
+      const { repairs } = rows[0]!;
+      // A server for every client, so that nobody who holds a lock waits for one who waits for the lock.
+      const proxy = await testProxy(database, { poolSize: 2 * sessionCount + 2 });
+      const proxyUrl = proxy.url(database.app);
+      const sessions = await Promise.all(
+        Array.from({ length: sessionCount }, () => Session.open({ database, proxyUrl })),
+      );
+      return new World(design, { database, owner, proxy, sessions, repairs });
+    } catch (error) {
+      await database.drop();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.sessions.map((session) => session.close()));
+    await this.#proxy.close();
+    await this.#database.drop();
+  }
+
+  /** Puts these statements' rows in, as one transaction of the owner's. */
+  async prepare(statements: readonly string[]): Promise<void> {
+    await this.#owner.query(['BEGIN', ...statements, 'COMMIT'].join('; '));
+    // The server's own vacuum is off for the length of the tests, and these few rows have thousands of dead versions.
+    await this.#owner.query(
+      `VACUUM ${this.#tables().join(', ')}, ${this.#tviews().join(', ')}, tviews.queue`,
+    );
+  }
+
+  #tables(): string[] {
+    return this.design.schema.tables.map(({ name }) => name);
+  }
+
+  #tviews(): string[] {
+    return this.design.definitions.tviews.map(({ name }) => name);
+  }
+
+  async save(): Promise<Data> {
+    const columns = this.#tables().map(
+      (table) =>
+        `(SELECT COALESCE(jsonb_agg(to_jsonb(t) ORDER BY t), '[]')::text FROM ${table} AS t) AS ${table}`,
+    );
+    const { rows } = await this.#owner.query<Record<string, string>>(`SELECT ${columns.join(', ')}`);
+    return rows[0]!;
+  }
+
+  /** Empties every table and puts the data back. */
+  async restore(data: Data): Promise<void> {
+    await this.prepare(restoring(this.design.schema, data));
+  }
+
+  /** Nobody may be in a transaction. */
+  async check(): Promise<Findings> {
+    if (this.repairs) await this.#owner.query('SELECT tviews.repair()');
+    let divergent = 0;
+    const tviews: string[] = [];
+    for (const tview of this.#tviews()) {
+      const { missing, surplus, different } = await divergence(this.#owner, `${schemaName}.${tview}`);
+      const rows = missing + surplus + different;
+      divergent += rows;
+      if (rows > 0) tviews.push(tview);
+    }
+    const { rows } = await this.#owner.query<Record<string, number>>(`
+      SELECT
+        (SELECT count(*)::integer FROM tviews.queue) AS "changes in the queue",
+        (SELECT count(*)::integer FROM pg_prepared_xacts WHERE database = current_database()) AS "prepared transactions",
+        (SELECT count(*)::integer FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+         WHERE l.locktype = 'advisory' AND d.datname = current_database()) AS "advisory locks"`);
+    const problems = Object.entries(rows[0]!)
+      .filter(([, count]) => count > 0)
+      .map(([what, count]) => `${count} ${what} left`);
+    return { divergent, tviews, problems };
+  }
+}
+
+export function restoring(schema: Schema, data: Data): string[] {
+  return [
+    `TRUNCATE ${schema.tables.map(({ name }) => name).join(', ')}`,
+    ...schema.tables
+      .filter(({ name }) => data[name] !== '[]')
+      .map(
+        ({ name }) =>
+          `INSERT INTO ${name} SELECT * FROM jsonb_populate_recordset(NULL::${name}, ${pg.escapeLiteral(data[name]!)})`,
+      ),
+  ];
+}
