@@ -13,7 +13,7 @@ export interface Campaign {
   /** Stops when so many transactions have committed. */
   readonly transactions: number;
   readonly stretches: number;
-  readonly perSession: number;
+  readonly rounds: number;
   /** A trial without locks has more wrong than diverging rows: stale reads, writers that meet in one row. */
   readonly goesOnUntilRowsDiverge?: boolean;
   readonly progress?: (line: string) => void;
@@ -35,7 +35,7 @@ export async function run(campaign: Campaign): Promise<Result> {
     try {
       for (let stretch = 0; stretch < campaign.stretches; stretch++) {
         const seeds = [campaign.seed, number, stretch];
-        const failure = await runStretch(world, seeds, campaign.perSession, tally);
+        const failure = await runStretch(world, seeds, campaign.rounds, tally);
         if (failure !== null && campaign.goesOnUntilRowsDiverge && failure.findings.divergent === 0) continue;
         if (failure !== null) {
           return { tally, worlds: number + 1, failure: { ...failure, design, where: seeds.join('-') } };

@@ -23,7 +23,7 @@ test(`every tview equals its definition after ${transactions} transactions (seed
     transactions,
     // More worlds see more than longer ones; but each costs half a second.
     stretches: isLong ? 8 : 4,
-    perSession: 50,
+    rounds: 15,
     ...(isLong ? { progress: console.log } : {}),
   });
   if (failure !== null) {
@@ -56,7 +56,7 @@ test('without the locks it finds divergent rows, and shrinks them to a few trans
     locks: { omitted: new Set(['tview']) },
     transactions: 20_000,
     stretches: 4,
-    perSession: 40,
+    rounds: 15,
     goesOnUntilRowsDiverge: true,
   });
   expect(failure?.findings.divergent).toBeGreaterThan(0);

@@ -95,7 +95,7 @@ class Laboratory {
     try {
       const world = await this.#worldFor(candidate);
       await world.restore(candidate.data);
-      const failure = await runLoad(world, candidate.load);
+      const { failure } = await runLoad(world, candidate.load);
       if (failure !== null) {
         this.#said = [
           ...failure.complaints,

@@ -38,6 +38,10 @@ export type Step =
   | { readonly kind: 'write'; readonly sql: string }
   /** Through the proxy it is exact, with the transaction's own writes; past it, it only is a read in the middle. */
   | { readonly kind: 'read'; readonly tview: string }
+  /** The queue's trigger flushes here and not at COMMIT; from there on the flush's locks are held. */
+  | { readonly kind: 'flush' }
+  /** Others get on meanwhile. */
+  | { readonly kind: 'pause'; readonly milliseconds: number }
   | { readonly kind: 'savepoint'; readonly steps: readonly Step[]; readonly undone: boolean };
 
 export interface Transaction {
@@ -90,6 +94,7 @@ export function randomTransaction(
     }
     return write();
   });
+  steps.push(...dwelling(random, path, tviews));
   return {
     path,
     level: random.weighted<Level>({ 'READ COMMITTED': 86, 'REPEATABLE READ': 8, SERIALIZABLE: 6 }),
@@ -97,6 +102,23 @@ export function randomTransaction(
     commits: random.chance(0.94),
   };
 }
+
+/**
+ * Between its flush and the end of its transaction a writer knows what nobody else sees: the longer, the more others go
+ * wrong who do not wait for it.
+ */
+function dwelling(random: Random, path: Path, tviews: readonly string[]): Step[] {
+  if (!random.chance(0.1)) return [];
+  const pause: Step = { kind: 'pause', milliseconds: random.int(1, 2) };
+  // A claimed transaction has nothing in the queue; a read makes the proxy flush.
+  return isClaimed(path) ? [{ kind: 'read', tview: random.pick(tviews) }, pause] : [{ kind: 'flush' }, pause];
+}
+
+const isClaimed = (path: Path): boolean =>
+  path === 'proxy' ||
+  path === 'proxy extended' ||
+  path === 'proxy pipeline claimed' ||
+  path === 'two-phase proxy';
 
 /** One statement of a transaction as it is sent; `reads` names the tview it compares with its definition. */
 export interface Statement {
@@ -113,6 +135,11 @@ function statementsOfStep(step: Step, depth: number): Statement[] {
       return [{ sql: step.sql }];
     case 'read':
       return [{ sql: comparison(step.tview), reads: step.tview }];
+    case 'flush':
+      return [{ sql: 'SET CONSTRAINTS ALL IMMEDIATE' }];
+    case 'pause':
+      // Without a row, so that rows are those of reads.
+      return [{ sql: `SELECT FROM pg_sleep(${step.milliseconds / 1000}) AS p WHERE p IS NULL` }];
     case 'savepoint': {
       const name = `s${depth}`;
       return [
@@ -128,7 +155,7 @@ export const begin = ({ level }: Transaction): string => `BEGIN ISOLATION LEVEL 
 export const end = ({ commits }: Transaction): string => (commits ? 'COMMIT' : 'ROLLBACK');
 
 /** How many rows a tview and its definition do not have in common, in one snapshot. */
-function comparison(tview: string): string {
+export function comparison(tview: string): string {
   const view = tview.replace(/^tv_/, 'v_');
   const different = (one: string, other: string) =>
     `SELECT * FROM (TABLE ${one} EXCEPT ALL TABLE ${other}) AS d`;

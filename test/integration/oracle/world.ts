@@ -10,6 +10,7 @@ import type { Definitions } from './definition.ts';
 import { type Locks, useLocks } from './locks.ts';
 import { ddl, type Schema } from './schema.ts';
 import { Session } from './session.ts';
+import { comparison } from './transaction.ts';
 
 export interface Design {
   readonly schema: Schema;
@@ -116,42 +117,65 @@ export class World {
     return this.design.definitions.tviews.map(({ name }) => name);
   }
 
-  async save(): Promise<Data> {
-    const columns = this.#tables().map(
-      (table) =>
-        `(SELECT COALESCE(jsonb_agg(to_jsonb(t) ORDER BY t), '[]')::text FROM ${table} AS t) AS ${table}`,
-    );
-    const { rows } = await this.#owner.query<Record<string, string>>(`SELECT ${columns.join(', ')}`);
-    return rows[0]!;
-  }
-
   /** Empties every table and puts the data back. */
   async restore(data: Data): Promise<void> {
     await this.prepare(restoring(this.design.schema, data));
   }
 
-  /** Nobody may be in a transaction. */
-  async check(): Promise<Findings> {
+  /** What is there and what is wrong with it, in one query. Nobody may be in a transaction. */
+  async look(): Promise<{ findings: Findings; data: Data }> {
     if (this.repairs) await this.#owner.query('SELECT tviews.repair()');
-    let divergent = 0;
-    const tviews: string[] = [];
+    const { rows } = await this.#owner.query<{
+      wrong: Record<string, number>;
+      left: Record<string, number>;
+      data: Data;
+    }>(this.#lookQuery());
+    const { wrong, left, data } = rows[0]!;
+    return { findings: findingsOf(wrong, left), data };
+  }
+
+  #lookQuery(): string {
+    const object = (fields: readonly string[]): string => `jsonb_build_object(${fields.join(', ')})`;
+    const wrong = this.#tviews().map((tview) => `'${tview}', (${comparison(tview)})`);
+    const left = Object.entries(leftovers).map(([what, query]) => `'${what}', (${query})`);
+    const data = this.#tables().map(
+      (table) => `'${table}', (SELECT COALESCE(jsonb_agg(to_jsonb(t)), '[]')::text FROM ${table} AS t)`,
+    );
+    return `SELECT ${object(wrong)} AS wrong, ${object(left)} AS left, ${object(data)} AS data`;
+  }
+
+  /** The same with the tests' own oracle, which compares byte for byte. */
+  async check(): Promise<Findings> {
+    const { findings } = await this.look();
+    const wrong: Record<string, number> = {};
     for (const tview of this.#tviews()) {
       const { missing, surplus, different } = await divergence(this.#owner, `${schemaName}.${tview}`);
-      const rows = missing + surplus + different;
-      divergent += rows;
-      if (rows > 0) tviews.push(tview);
+      wrong[tview] = missing + surplus + different;
     }
-    const { rows } = await this.#owner.query<Record<string, number>>(`
-      SELECT
-        (SELECT count(*)::integer FROM tviews.queue) AS "changes in the queue",
-        (SELECT count(*)::integer FROM pg_prepared_xacts WHERE database = current_database()) AS "prepared transactions",
-        (SELECT count(*)::integer FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
-         WHERE l.locktype = 'advisory' AND d.datname = current_database()) AS "advisory locks"`);
-    const problems = Object.entries(rows[0]!)
-      .filter(([, count]) => count > 0)
-      .map(([what, count]) => `${count} ${what} left`);
-    return { divergent, tviews, problems };
+    const { divergent, tviews } = findingsOf(wrong, {});
+    return { divergent, tviews, problems: findings.problems };
   }
+}
+
+/** What a transaction must not leave behind. */
+const leftovers = {
+  'changes in the queue': 'SELECT count(*) FROM tviews.queue',
+  'prepared transactions': 'SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database()',
+  'advisory locks': `SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+    WHERE l.locktype = 'advisory' AND d.datname = current_database()`,
+};
+
+function findingsOf(
+  wrong: Readonly<Record<string, number>>,
+  left: Readonly<Record<string, number>>,
+): Findings {
+  return {
+    divergent: Object.values(wrong).reduce((sum, rows) => sum + rows, 0),
+    tviews: Object.keys(wrong).filter((tview) => wrong[tview]! > 0),
+    problems: Object.entries(left)
+      .filter(([, count]) => count > 0)
+      .map(([what, count]) => `${count} ${what} left`),
+  };
 }
 
 export function restoring(schema: Schema, data: Data): string[] {
