@@ -7,11 +7,12 @@ import { Tally } from './tally.ts';
 import { type Failure, runStretch } from './trial.ts';
 import { type Design, World } from './world.ts';
 
-export interface Campaign {
+export interface Plan {
   readonly seed: number;
   readonly locks: Locks;
   /** Stops when so many transactions have committed. */
   readonly transactions: number;
+  /** Stretches in each world, and rounds in each stretch. */
   readonly stretches: number;
   readonly rounds: number;
   /** A trial without locks has more wrong than diverging rows: stale reads, writers that meet in one row. */
@@ -19,32 +20,56 @@ export interface Campaign {
   readonly progress?: (line: string) => void;
 }
 
-export interface Result {
-  readonly tally: Tally;
-  readonly worlds: number;
-  readonly failure: (Failure & { readonly design: Design; readonly where: string }) | null;
+export interface FoundFailure extends Failure {
+  readonly design: Design;
+  /** Seed, world and stretch. */
+  readonly where: string;
 }
 
-export async function run(campaign: Campaign): Promise<Result> {
-  const tally = new Tally();
-  for (let number = 0; ; number++) {
-    const random = new Random(campaign.seed, number);
+/** Worlds at once: while one looks whether all is well, or waits for its slowest session, the other one writes. */
+const lanes = 2;
+
+export class Campaign {
+  readonly tally = new Tally();
+  readonly #plan: Plan;
+  #worlds = 0;
+  #failure: FoundFailure | null = null;
+
+  constructor(plan: Plan) {
+    this.#plan = plan;
+  }
+
+  async run(): Promise<FoundFailure | null> {
+    await Promise.all(Array.from({ length: lanes }, () => this.#lane()));
+    return this.#failure;
+  }
+
+  get #isOver(): boolean {
+    return this.#failure !== null || this.tally.committed >= this.#plan.transactions;
+  }
+
+  async #lane(): Promise<void> {
+    while (!this.#isOver) {
+      this.#worlds += 1;
+      await this.#world(this.#worlds);
+      this.#plan.progress?.(`${this.#worlds} worlds, ${this.tally.finished} transactions: ${this.tally}`);
+    }
+  }
+
+  async #world(number: number): Promise<void> {
+    const { seed, locks, stretches, rounds, goesOnUntilRowsDiverge } = this.#plan;
+    const random = new Random(seed, number);
     const schema = randomSchema(random);
-    const design: Design = { schema, definitions: randomDefinitions(random, schema), locks: campaign.locks };
+    const design: Design = { schema, definitions: randomDefinitions(random, schema), locks };
     const world = await World.open(design, random.int(8, 12));
     try {
-      for (let stretch = 0; stretch < campaign.stretches; stretch++) {
-        const seeds = [campaign.seed, number, stretch];
-        const failure = await runStretch(world, seeds, campaign.rounds, tally);
-        if (failure !== null && campaign.goesOnUntilRowsDiverge && failure.findings.divergent === 0) continue;
-        if (failure !== null) {
-          return { tally, worlds: number + 1, failure: { ...failure, design, where: seeds.join('-') } };
-        }
-        if (tally.committed >= campaign.transactions) return { tally, worlds: number + 1, failure: null };
+      for (let stretch = 1; stretch <= stretches && !this.#isOver; stretch++) {
+        const failure = await runStretch(world, [seed, number, stretch], rounds, this.tally);
+        if (failure === null || (goesOnUntilRowsDiverge && failure.findings.divergent === 0)) continue;
+        this.#failure ??= { ...failure, design, where: `${seed}-${number}-${stretch}` };
       }
     } finally {
       await world.close();
     }
-    campaign.progress?.(`world ${number + 1}: ${tally.finished} transactions, ${tally}`);
   }
 }

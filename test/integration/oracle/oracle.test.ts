@@ -5,7 +5,7 @@
  */
 import { expect, test } from 'vitest';
 import { seed } from '../../kit/seed.ts';
-import { run } from './campaign.ts';
+import { Campaign } from './campaign.ts';
 import { productLocks } from './locks.ts';
 import { describeReproducer, save, script } from './report.ts';
 import { shrink } from './shrink.ts';
@@ -17,7 +17,7 @@ const isLong = transactions > 20_000;
 test(`every tview equals its definition after ${transactions} transactions (seed ${seed})`, {
   timeout: isLong ? 0 : 300_000,
 }, async () => {
-  const { tally, failure } = await run({
+  const campaign = new Campaign({
     seed,
     locks: productLocks,
     transactions,
@@ -26,6 +26,8 @@ test(`every tview equals its definition after ${transactions} transactions (seed
     rounds: 15,
     ...(isLong ? { progress: console.log } : {}),
   });
+  const failure = await campaign.run();
+  const { tally } = campaign;
   if (failure !== null) {
     const { design, data, load, where, findings, complaints } = failure;
     const whole = save(`${where}.sql`, script(design, data, load));
@@ -51,14 +53,14 @@ test(`every tview equals its definition after ${transactions} transactions (seed
 test('without the locks it finds divergent rows, and shrinks them to a few transactions', {
   timeout: 180_000,
 }, async () => {
-  const { failure } = await run({
+  const failure = await new Campaign({
     seed,
     locks: { omitted: new Set(['tview']) },
     transactions: 20_000,
     stretches: 4,
     rounds: 15,
     goesOnUntilRowsDiverge: true,
-  });
+  }).run();
   expect(failure?.findings.divergent).toBeGreaterThan(0);
   const { design, load } = failure!;
   const small = await shrink(design, failure!, 20_000);
