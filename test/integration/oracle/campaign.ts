@@ -2,6 +2,7 @@
 import { randomDefinitions } from './definition.ts';
 import type { Locks } from './locks.ts';
 import { Random } from './random.ts';
+import { designScript } from './report.ts';
 import { randomSchema } from './schema.ts';
 import { Tally } from './tally.ts';
 import { type Failure, runStretch } from './trial.ts';
@@ -61,7 +62,7 @@ export class Campaign {
     const random = new Random(seed, number);
     const schema = randomSchema(random);
     const design: Design = { schema, definitions: randomDefinitions(random, schema), locks };
-    const world = await World.open(design, random.int(8, 12));
+    const world = await open(design, random.int(8, 12));
     try {
       for (let stretch = 1; stretch <= stretches && !this.#isOver; stretch++) {
         const failure = await runStretch(world, [seed, number, stretch], rounds, this.tally);
@@ -71,5 +72,14 @@ export class Campaign {
     } finally {
       await world.close();
     }
+  }
+}
+
+/** A definition that is refused is a fault of this generator's, or of the compiler's. */
+async function open(design: Design, sessions: number): Promise<World> {
+  try {
+    return await World.open(design, sessions);
+  } catch (error) {
+    throw new Error(`${error}\nin\n${designScript(design)}`, { cause: error });
   }
 }

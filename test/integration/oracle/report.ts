@@ -6,25 +6,25 @@ import { ddl } from './schema.ts';
 import type { Reproducer } from './shrink.ts';
 import { begin, end, hasBegin, statementsOf, type Transaction } from './transaction.ts';
 import type { Load } from './trial.ts';
-import { type Data, type Design, restoring } from './world.ts';
+import { type Data, type Design, insertions } from './world.ts';
 
 export function script(design: Design, data: Data, load: Load): string {
-  const { schema, definitions } = design;
   const sessions = load.map((transactions, i) =>
     [`-- Session ${i + 1}, at the same time as the others:`, ...transactions.map(transactionText)].join('\n'),
   );
-  return [
+  return [designScript(design), ...insertions(design.schema, data).map((sql) => `${sql};`), ...sessions].join(
+    '\n',
+  );
+}
+
+export const designScript = ({ schema, definitions }: Design): string =>
+  [
     ddl(schema),
     ...definitions.views.map(({ name, query }) => `CREATE VIEW ${name} AS ${query};`),
     ...definitions.tviews.map(
       ({ name, key, query }) => `CREATE TVIEW ${name} WITH (key = '${key.join(', ')}') AS ${query};`,
     ),
-    ...restoring(schema, data)
-      .slice(1)
-      .map((statement) => `${statement};`),
-    ...sessions,
   ].join('\n');
-}
 
 function transactionText(transaction: Transaction): string {
   const statements = statementsOf(transaction.steps).map(({ sql }) => sql);

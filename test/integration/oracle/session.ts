@@ -53,7 +53,7 @@ export class Session {
     await this.#direct.end();
   }
 
-  /** Throws only what is not the server's answer. Reads are judged at the levels where they have to be exact. */
+  /** Reads are judged at the levels where they have to be exact. */
   async run(transaction: Transaction, judges: ReadonlySet<Level>): Promise<Outcome> {
     this.#judges = judges;
     this.#staleReads = [];
@@ -64,8 +64,9 @@ export class Session {
         staleReads: this.#staleReads,
       };
     } catch (error) {
-      if (!(error instanceof pg.DatabaseError || error instanceof Refusal)) throw error;
-      return { kind: 'refused', code: error.code ?? '', message: error.message };
+      // What is no answer of the server's has no code, and so is nothing that may happen.
+      const code = error instanceof pg.DatabaseError || error instanceof Refusal ? error.code : undefined;
+      return { kind: 'refused', code: code ?? 'without code', message: String(error) };
     }
   }
 

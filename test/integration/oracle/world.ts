@@ -32,7 +32,7 @@ export interface Findings {
 const schemaName = 'oracle';
 
 /** Rows that wait for a lock or for a deadlock to be found hold up everybody in a small hot set. */
-const databaseSettings = { deadlock_timeout: '20ms', lock_timeout: '8s' };
+const databaseSettings = { deadlock_timeout: '20ms', lock_timeout: '3s' };
 
 export class World {
   readonly design: Design;
@@ -81,8 +81,8 @@ export class World {
         `SELECT to_regprocedure('tviews.repair()') IS NOT NULL AS repairs`,
       );
       const { repairs } = rows[0]!;
-      // A server for every client, so that nobody who holds a lock waits for one who waits for the lock.
-      const proxy = await testProxy(database, { poolSize: 2 * sessionCount + 2 });
+      // A server for every session, so that nobody who holds a lock waits for one who waits for the lock.
+      const proxy = await testProxy(database, { poolSize: sessionCount + 1 });
       const proxyUrl = proxy.url(database.app);
       const sessions = await Promise.all(
         Array.from({ length: sessionCount }, () => Session.open({ database, proxyUrl })),
@@ -119,7 +119,7 @@ export class World {
 
   /** Empties every table and puts the data back. */
   async restore(data: Data): Promise<void> {
-    await this.prepare(restoring(this.design.schema, data));
+    await this.prepare([`TRUNCATE ${this.#tables().join(', ')}`, ...insertions(this.design.schema, data)]);
   }
 
   /** What is there and what is wrong with it, in one query. Nobody may be in a transaction. */
@@ -178,14 +178,11 @@ function findingsOf(
   };
 }
 
-export function restoring(schema: Schema, data: Data): string[] {
-  return [
-    `TRUNCATE ${schema.tables.map(({ name }) => name).join(', ')}`,
-    ...schema.tables
-      .filter(({ name }) => data[name] !== '[]')
-      .map(
-        ({ name }) =>
-          `INSERT INTO ${name} SELECT * FROM jsonb_populate_recordset(NULL::${name}, ${pg.escapeLiteral(data[name]!)})`,
-      ),
-  ];
-}
+/** Puts data into empty tables. */
+export const insertions = (schema: Schema, data: Data): string[] =>
+  schema.tables
+    .filter(({ name }) => data[name] !== '[]')
+    .map(
+      ({ name }) =>
+        `INSERT INTO ${name} SELECT * FROM jsonb_populate_recordset(NULL::${name}, ${pg.escapeLiteral(data[name]!)})`,
+    );
