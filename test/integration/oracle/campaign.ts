@@ -1,6 +1,6 @@
 /** World after world until so many transactions have committed, or something is wrong. */
 import { randomDefinitions } from './definition.ts';
-import type { Locks } from './locks.ts';
+import type { Conditions } from './flaw.ts';
 import { Random } from './random.ts';
 import { designScript } from './report.ts';
 import { randomSchema } from './schema.ts';
@@ -10,7 +10,7 @@ import { type Design, World } from './world.ts';
 
 export interface Plan {
   readonly seed: number;
-  readonly locks: Locks;
+  readonly conditions: Conditions;
   /** Stops when so many transactions have committed. */
   readonly transactions: number;
   /** Stretches in each world, and rounds in each stretch. */
@@ -58,10 +58,10 @@ export class Campaign {
   }
 
   async #world(number: number): Promise<void> {
-    const { seed, locks, stretches, rounds, goesOnUntilRowsDiverge } = this.#plan;
+    const { seed, conditions, stretches, rounds, goesOnUntilRowsDiverge } = this.#plan;
     const random = new Random(seed, number);
     const schema = randomSchema(random);
-    const design: Design = { schema, definitions: randomDefinitions(random, schema), locks };
+    const design: Design = { schema, definitions: randomDefinitions(random, schema), conditions };
     const world = await open(design, random.int(8, 12));
     try {
       for (let stretch = 1; stretch <= stretches && !this.#isOver; stretch++) {

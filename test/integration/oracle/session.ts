@@ -92,7 +92,7 @@ export class Session {
         return void (await this.#proxied.query(statements.map(({ sql }) => sql).join('; ')));
       case 'proxy pipeline':
         return await this.#pipeline(transaction, statements, false);
-      case 'proxy pipeline claimed':
+      case 'proxy pipeline behind BEGIN':
         return await this.#pipeline(transaction, statements, true);
       case 'two-phase direct':
         return await this.#twoPhase(this.#direct, this.#proxied, transaction, statements);
@@ -151,8 +151,6 @@ export class Session {
       await this.#raw.untilReady();
       throw new Refusal(field(failure.body, 'C') ?? '', field(failure.body, 'M') ?? '');
     }
-    // Behind a BEGIN that is not answered yet the proxy does not know of a transaction, and flushes nothing before a read.
-    if (!awaitsBegin) return;
     const rows = answers.filter(({ type }) => type === 'D');
     const reads = statements.flatMap(({ reads: tview }) => (tview === undefined ? [] : [tview]));
     for (const [i, tview] of reads.entries()) this.#judgeRead(transaction, tview, onlyNumber(rows[i]!));

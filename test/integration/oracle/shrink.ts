@@ -26,8 +26,8 @@ interface Candidate {
 
 const mostTrials = 60;
 
-export async function shrink(design: Design, failure: Failure, milliseconds: number): Promise<Reproducer> {
-  const laboratory = new Laboratory(performance.now() + milliseconds);
+export async function shrink(design: Design, failure: Failure, trials: number): Promise<Reproducer> {
+  const laboratory = new Laboratory(trials);
   try {
     return await laboratory.shrink({ design, data: failure.data, load: failure.load }, failure);
   } finally {
@@ -36,13 +36,13 @@ export async function shrink(design: Design, failure: Failure, milliseconds: num
 }
 
 class Laboratory {
-  readonly #deadline: number;
+  #trialsLeft: number;
   #world: World | null = null;
   #trials = 8;
   #said: readonly string[] = [];
 
-  constructor(deadline: number) {
-    this.#deadline = deadline;
+  constructor(trials: number) {
+    this.#trialsLeft = trials;
   }
 
   async close(): Promise<void> {
@@ -83,7 +83,8 @@ class Laboratory {
   /** As many trials as make a failure likely that comes as often as this one. */
   async #adjust(candidate: Candidate): Promise<void> {
     const { trials, failures } = await this.#measure(candidate);
-    this.#trials = Math.min(mostTrials, Math.ceil((4 * trials) / Math.max(failures, 0.5)));
+    this.#trials =
+      failures === trials ? 1 : Math.min(mostTrials, Math.ceil((4 * trials) / Math.max(failures, 0.5)));
   }
 
   async #measure(candidate: Candidate): Promise<Pick<Reproducer, 'trials' | 'failures' | 'said'>> {
@@ -93,13 +94,14 @@ class Laboratory {
   }
 
   async #fails(candidate: Candidate): Promise<boolean> {
-    for (let i = 0; i < this.#trials && performance.now() < this.#deadline; i++) {
+    for (let i = 0; i < this.#trials && this.#trialsLeft > 0; i++) {
       if (await this.#tryOnce(candidate)) return true;
     }
     return false;
   }
 
   async #tryOnce(candidate: Candidate): Promise<boolean> {
+    this.#trialsLeft -= 1;
     try {
       const world = await this.#worldFor(candidate);
       await world.restore(candidate.data);

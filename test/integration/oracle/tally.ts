@@ -10,6 +10,16 @@ const ours = /definition of tview/;
 export const isOrdinary = ({ code, message }: { code: string; message: string }): boolean =>
   ordinary.test(code) && !ours.test(message);
 
+/**
+ * Not as it should be, and known: a kept snapshot can show two rows of one primary key, one that another transaction has
+ * deleted since and the own one in its place; the definition is blamed for it, where 40001 would be right.
+ */
+export const isKnownFault = (
+  { level }: Transaction,
+  { code, message }: { code: string; message: string },
+): boolean =>
+  level !== 'READ COMMITTED' && code === '21000' && message.includes('more than one row for a key');
+
 export class Tally {
   finished = 0;
   committed = 0;

@@ -1,7 +1,7 @@
 /** Random transactions as values: what is done, at which level, along which path, and how it ends. */
 import type { Random } from './random.ts';
 import type { Schema } from './schema.ts';
-import { type Habits, randomWrite } from './write.ts';
+import { randomWrite } from './write.ts';
 
 /** How a transaction reaches PostgreSQL. */
 export const paths = [
@@ -21,10 +21,10 @@ export const paths = [
   'proxy implicit',
   /** Everything from BEGIN to COMMIT in one Query. */
   'proxy batch',
-  /** Everything from BEGIN to COMMIT in the extended protocol before one Sync. Nobody claims it: BEGIN is not answered yet. */
+  /** Everything from BEGIN to COMMIT in the extended protocol before one Sync. */
   'proxy pipeline',
-  /** The same behind a BEGIN that was answered: claimed, and flushed in the middle where it reads. */
-  'proxy pipeline claimed',
+  /** The same behind a BEGIN that was answered. */
+  'proxy pipeline behind BEGIN',
   /** PREPARE TRANSACTION here, COMMIT PREPARED through the proxy. */
   'two-phase direct',
   /** PREPARE TRANSACTION through the proxy, COMMIT PREPARED past it. */
@@ -32,7 +32,15 @@ export const paths = [
 ] as const;
 export type Path = (typeof paths)[number];
 
-export type Level = 'READ COMMITTED' | 'REPEATABLE READ' | 'SERIALIZABLE';
+export const levels = ['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'] as const;
+export type Level = (typeof levels)[number];
+
+/** What is done in some stretches only. */
+export interface Habits {
+  readonly truncates: boolean;
+  /** Levels above READ COMMITTED. */
+  readonly keepsSnapshots: boolean;
+}
 
 export type Step =
   | { readonly kind: 'write'; readonly sql: string }
@@ -66,9 +74,15 @@ const pathWeights: Readonly<Record<Path, number>> = {
   'proxy implicit': 6,
   'proxy batch': 8,
   'proxy pipeline': 6,
-  'proxy pipeline claimed': 8,
+  'proxy pipeline behind BEGIN': 8,
   'two-phase direct': 4,
   'two-phase proxy': 4,
+};
+
+const levelWeights: Readonly<Record<Level, number>> = {
+  'READ COMMITTED': 8,
+  'REPEATABLE READ': 1,
+  SERIALIZABLE: 1,
 };
 
 export function randomTransaction(
@@ -78,7 +92,7 @@ export function randomTransaction(
   habits: Habits,
 ): Transaction {
   const path = random.weighted(pathWeights);
-  const write = (): Step => ({ kind: 'write', sql: randomWrite(random, schema, habits) });
+  const write = (): Step => ({ kind: 'write', sql: randomWrite(random, schema, habits.truncates) });
   if (!hasBegin(path)) {
     const length = path === 'proxy implicit' ? random.int(2, 4) : 1;
     return { path, level: 'READ COMMITTED', steps: random.list(length, write), commits: true };
@@ -97,7 +111,7 @@ export function randomTransaction(
   steps.push(...dwelling(random, path, tviews));
   return {
     path,
-    level: random.weighted<Level>({ 'READ COMMITTED': 86, 'REPEATABLE READ': 8, SERIALIZABLE: 6 }),
+    level: habits.keepsSnapshots ? random.weighted<Level>(levelWeights) : 'READ COMMITTED',
     steps,
     commits: random.chance(0.94),
   };
@@ -117,7 +131,7 @@ function dwelling(random: Random, path: Path, tviews: readonly string[]): Step[]
 const isClaimed = (path: Path): boolean =>
   path === 'proxy' ||
   path === 'proxy extended' ||
-  path === 'proxy pipeline claimed' ||
+  path === 'proxy pipeline behind BEGIN' ||
   path === 'two-phase proxy';
 
 /** One statement of a transaction as it is sent; `reads` names the tview it compares with its definition. */

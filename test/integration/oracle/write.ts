@@ -13,17 +13,13 @@ import {
 
 const { number: x, text: s, flag: f } = valueColumns;
 
-export interface Habits {
-  readonly truncates: boolean;
-}
-
-export function randomWrite(random: Random, schema: Schema, habits: Habits): string {
+export function randomWrite(random: Random, schema: Schema, truncates: boolean): string {
   // WITH: several tables in one statement, so that all of them are written before any trigger fires.
   if (random.chance(0.04)) {
     const [one, two, three] = random.list(3, () => single(random, schema, false));
     return `WITH one AS (${one} RETURNING 1), two AS (${two} RETURNING 1) ${three}`;
   }
-  if (habits.truncates && random.chance(0.005)) return `TRUNCATE ${random.pick(schema.tables).name} CASCADE`;
+  if (truncates && random.chance(0.005)) return `TRUNCATE ${random.pick(schema.tables).name} CASCADE`;
   return single(random, schema);
 }
 
