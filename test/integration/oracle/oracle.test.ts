@@ -59,12 +59,12 @@ async function told(failure: FoundFailure): Promise<string> {
   ].join('\n');
 }
 
-/** Proves that the oracle can fail. */
+/** Proves that the oracle can fail. Stops at the first divergent row; sound, it would go on for long. */
 async function failureUnder(conditions: Conditions): Promise<FoundFailure | null> {
   const plan = {
     seed,
     conditions,
-    transactions: usual,
+    transactions: 60_000,
     stretches: 6,
     rounds: 8,
     goesOnUntilRowsDiverge: true,
@@ -72,27 +72,38 @@ async function failureUnder(conditions: Conditions): Promise<FoundFailure | null
   return await new Campaign(plan).run();
 }
 
-const lacking: readonly (readonly [LockProtocol, ...LockPart[]])[] = [
-  ['tview', 'tview'],
-  ['value', 'near', 'far', 'path', 'key'],
-  ['value', 'near'],
-  ['value', 'far'],
-  ['value', 'key'],
+interface Lack {
+  readonly protocol: LockProtocol;
+  readonly omitted: readonly LockPart[];
+  /** Takes a minute now and then, until a schema comes that needs just this. */
+  readonly isRare?: boolean;
+}
+
+const lacks: readonly Lack[] = [
+  { protocol: 'tview', omitted: ['tview'] },
+  { protocol: 'value', omitted: ['near', 'far', 'path', 'key'] },
+  { protocol: 'value', omitted: ['near'], isRare: true },
+  { protocol: 'value', omitted: ['far'], isRare: true },
+  { protocol: 'value', omitted: ['key'], isRare: true },
 ];
 
-for (const [protocol, ...omitted] of lacking) {
+for (const { protocol, omitted, isRare } of lacks) {
   const conditions: Conditions = { protocol, omitted };
-  test(`rows diverge under ${nameOf(conditions)} (seed ${seed})`, { timeout: 600_000 }, async () => {
-    const failure = await failureUnder(conditions);
-    expect(failure?.findings.divergent).toBeGreaterThan(0);
-  });
+  test.runIf(isLong || isRare !== true)(
+    `rows diverge under ${nameOf(conditions)} (seed ${seed})`,
+    { timeout: 600_000 },
+    async () => {
+      const failure = await failureUnder(conditions);
+      expect(failure?.findings.divergent).toBeGreaterThan(0);
+    },
+  );
 }
 
 test(`what needs no second session is shrunk to one statement (seed ${seed})`, {
   timeout: 180_000,
 }, async () => {
   const failure = await failureUnder({ ...sound('value'), blindTo: 'updates' });
-  const { load, trials, failures } = await shrink(failure!.design, failure!, 600);
+  const { load, trials, failures } = await shrink(failure!.design, failure!, 250);
   expect(failures).toBe(trials);
   expect(load.flat().flatMap(({ steps }) => steps)).toHaveLength(1);
 });
