@@ -7,7 +7,7 @@ import { applyInTransaction } from '../../src/database/apply.ts';
 import { init } from '../../src/database/migrate.ts';
 import { executorOf } from '../../src/database/node-postgres.ts';
 import { parseTviewStatements } from '../../src/definition/statement.ts';
-import { type FreshDatabase, freshDatabase } from './database.ts';
+import { type FreshDatabase, type FreshDatabaseOptions, freshDatabase } from './database.ts';
 import { type Divergence, divergence, inStep } from './oracle.ts';
 
 export const blogSchema = `
@@ -86,8 +86,8 @@ export const exact: BlogState = {
 };
 
 /** The schema the tests' tables are in: public. */
-export async function freshBlog(): Promise<Blog> {
-  const database = await freshDatabase({ sql: blogSchema + blogRows });
+export async function freshBlog(options: Pick<FreshDatabaseOptions, 'server'> = {}): Promise<Blog> {
+  const database = await freshDatabase({ ...options, sql: blogSchema + blogRows });
   const owner = await database.client();
   await init(executorOf(owner));
   await applyText(owner, blogTviews);

@@ -5,6 +5,8 @@ import { inject } from 'vitest';
 import { quoteIdentifier, quoteLiteral } from '../../src/database/identifier.ts';
 
 export interface FreshDatabaseOptions {
+  /** A superuser's URL of another server than the run's: one that a test may crash. */
+  readonly server?: string;
   /** Name of a schema the owner creates and both roles find first; `public` by default. */
   readonly schema?: string;
   /** SQL the owner runs once everything is there. */
@@ -38,7 +40,7 @@ export interface FreshDatabase {
 }
 
 export async function freshDatabase(options: FreshDatabaseOptions = {}): Promise<FreshDatabase> {
-  const server = new URL(inject('serverUrl'));
+  const server = new URL(options.server ?? inject('serverUrl'));
   const suffix = randomBytes(5).toString('hex');
   const name = `test_${suffix}`;
   const schema = options.schema ?? 'public';

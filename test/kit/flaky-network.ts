@@ -6,8 +6,9 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export interface Cut {
-  /** The packet that is meant, as it arrives from the proxy. */
+  /** The packet that is meant, as it arrives: from whoever connected, or with `answer` from the other side. */
   matches(packet: Buffer): boolean;
+  readonly answer?: boolean;
   /** So many bytes of it get through; with the whole packet through, only the answer is lost. */
   readonly bytes: number;
 }
@@ -17,6 +18,10 @@ export interface FlakyNetwork {
   readonly port: number;
   /** Cuts the connection that next sends such a packet; resolves to the packet when it has happened. */
   cut(cut: Cut): Promise<Buffer>;
+  /** Takes a cut back that has not happened. */
+  disarm(): void;
+  /** Cuts every connection there is, at once. @returns how many */
+  sever(): number;
   /** Connections made from now on are accepted, and nothing of them arrives until letGo(). */
   holdNewConnections(): void;
   letGo(): void;
@@ -34,6 +39,7 @@ export async function startFlakyNetwork(
   listenPort = 0,
 ): Promise<FlakyNetwork> {
   const sockets = new Set<Socket>();
+  const joined = new Set<Socket>();
   let armed: (Cut & { readonly happened: (packet: Buffer) => void }) | null = null;
   let holding = false;
   let refusing = false;
@@ -50,30 +56,34 @@ export async function startFlakyNetwork(
   const join = (near: Socket): void => {
     const far = connect(target.port, target.host);
     keep(far);
+    joined.add(near);
     let isCut = false;
-    near.on('data', (packet: Buffer) => {
-      if (isCut) return;
-      if (armed === null || !armed.matches(packet)) {
-        far.write(packet);
-        return;
-      }
-      const { bytes, happened } = armed;
-      armed = null;
-      isCut = true;
-      // The bytes arrive and then the end, not a reset that would take them back out of the server's buffer.
-      far.end(packet.subarray(0, bytes));
-      near.destroy();
-      happened(packet);
-    });
-    far.on('data', (packet) => {
-      if (!isCut) near.write(packet);
-    });
-    near.on('end', () => far.end());
+    const pass = (from: Socket, to: Socket, answer: boolean): void => {
+      from.on('data', (packet: Buffer) => {
+        if (isCut) return;
+        if (armed === null || (armed.answer ?? false) !== answer || !armed.matches(packet)) {
+          to.write(packet);
+          return;
+        }
+        const { bytes, happened } = armed;
+        armed = null;
+        isCut = true;
+        // The bytes arrive and then the end, not a reset that would take them back out of the receiver's buffer.
+        to.end(packet.subarray(0, bytes));
+        from.destroy();
+        happened(packet);
+      });
+      from.on('end', () => to.end());
+    };
+    pass(near, far, false);
+    pass(far, near, true);
     near.on('close', () => {
+      joined.delete(near);
       if (!isCut) far.destroy();
     });
-    far.on('end', () => near.end());
-    far.on('close', () => near.destroy());
+    far.on('close', () => {
+      if (!isCut) near.destroy();
+    });
   };
 
   const server = createServer((near) => {
@@ -95,6 +105,14 @@ export async function startFlakyNetwork(
       new Promise((happened) => {
         armed = { ...cut, happened };
       }),
+    disarm: () => {
+      armed = null;
+    },
+    sever: () => {
+      const { size } = joined;
+      for (const near of joined) near.destroy();
+      return size;
+    },
     holdNewConnections: () => {
       holding = true;
     },

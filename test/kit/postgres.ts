@@ -15,6 +15,17 @@ export interface TestPostgresOptions {
   readonly hba?: readonly string[];
 }
 
+/** Fast, and for data that nobody wants back. */
+export const testSettings = {
+  fsync: 'off',
+  synchronous_commit: 'off',
+  full_page_writes: 'off',
+  max_connections: 200,
+  max_prepared_transactions: 20,
+  shared_buffers: '64MB',
+  autovacuum_naptime: '1h',
+};
+
 export async function startTestPostgres(options: TestPostgresOptions = {}): Promise<TestPostgres> {
   const folder = mkdtempSync(join(tmpdir(), 'tview-proxy-test-'));
   // The server's user has to get through to the data directory inside.
@@ -25,16 +36,7 @@ export async function startTestPostgres(options: TestPostgresOptions = {}): Prom
       ...options,
       dataDirectory: join(folder, 'data'),
       password: 'postgres',
-      settings: {
-        fsync: 'off',
-        synchronous_commit: 'off',
-        full_page_writes: 'off',
-        max_connections: 200,
-        max_prepared_transactions: 20,
-        shared_buffers: '64MB',
-        autovacuum_naptime: '1h',
-        ...options.settings,
-      },
+      settings: { ...testSettings, ...options.settings },
     });
     return {
       ...server,
