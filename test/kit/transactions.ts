@@ -167,8 +167,8 @@ export const shapes = {
     await run(work, 'BEGIN', id);
     await leaveTraces(work, id);
     const last = work.dice.below(4) > 0 ? commit(work, id) : run(work, 'SELECT 1', id);
-    if (work.dice.below(2) === 0) await new Promise((resolve) => setImmediate(resolve));
-    vanish(work.client);
+    if (work.dice.below(2) === 0) vanish(work.client);
+    else setImmediate(() => vanish(work.client));
     await last;
   },
 
