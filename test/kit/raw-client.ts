@@ -1,6 +1,6 @@
 /** A client that speaks in messages: tests send exact bytes and see exactly what comes back. */
 import { connect, type Socket } from 'node:net';
-import { startupMessage } from '../../proxy/wire/messages/startup.ts';
+import { cancelRequest, startupMessage } from '../../proxy/wire/messages/startup.ts';
 import { authenticateRaw, field, type RawMessage } from './raw-login.ts';
 
 export { field, type RawMessage } from './raw-login.ts';
@@ -11,6 +11,9 @@ export class RawClient {
   readonly #messages: RawMessage[] = [];
   #wake: () => void = () => {};
   #ended = false;
+  #url = '';
+  /** Process id and secret, for cancel(). */
+  #key: Buffer = Buffer.alloc(0);
 
   private constructor(socket: Socket) {
     this.#socket = socket;
@@ -50,7 +53,8 @@ export class RawClient {
       ),
     );
     await authenticateRaw(client, decodeURIComponent(password));
-    await client.untilReady();
+    client.#url = url;
+    client.#key = (await client.untilReady()).find(({ type }) => type === 'K')?.body ?? client.#key;
     return client;
   }
 
@@ -95,6 +99,31 @@ export class RawClient {
       if (message.type === 'Z') ready += 1;
     }
     return messages;
+  }
+
+  /** All messages until the connection has ended. */
+  async untilEnd(): Promise<RawMessage[]> {
+    const messages: RawMessage[] = [];
+    for (;;) {
+      const message = await this.next();
+      if (message === null) return messages;
+      messages.push(message);
+    }
+  }
+
+  /** CancelRequest for what this client runs now; resolves when the other side has closed that connection. */
+  async cancel(): Promise<void> {
+    const { hostname, port } = new URL(this.#url);
+    const socket = connect({ host: hostname, port: Number(port) });
+    socket.on('error', () => {}); // a reset is an end, too: 'close' follows
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    socket.write(cancelRequest(this.#key.readInt32BE(0), this.#key.subarray(4)));
+    await closed;
+  }
+
+  /** No more is sent; what comes is still read. */
+  halfClose(): void {
+    this.#socket.end();
   }
 
   close(): void {
