@@ -10,7 +10,7 @@ import type { FlakyNetwork } from './flaky-network.ts';
 import type { ProxyProcess } from './proxy-process.ts';
 
 /** One transaction under an id of its own: a post, a comment on it, and a line in a table no tview reads. */
-async function writeAll(client: pg.Client, id: number, extended: boolean): Promise<void> {
+export async function writeAll(client: pg.Client, id: number, extended: boolean): Promise<void> {
   const run = (text: string, values: readonly unknown[]) =>
     extended
       ? client.query({ name: text, text, values: [...values] })
@@ -22,7 +22,7 @@ async function writeAll(client: pg.Client, id: number, extended: boolean): Promi
   await run('UPDATE tb_author SET name = $2 WHERE pk_author = 1 + $1 % 5', [id, `author of ${id}`]);
 }
 
-const commit = (client: pg.Client, extended: boolean): Promise<pg.QueryResult> =>
+export const commit = (client: pg.Client, extended: boolean): Promise<pg.QueryResult> =>
   client.query(extended ? { name: 'commit', text: 'COMMIT', values: [] } : 'COMMIT');
 
 export async function prepareBlog(blog: Blog): Promise<void> {
@@ -31,15 +31,29 @@ export async function prepareBlog(blog: Blog): Promise<void> {
   );
 }
 
-/** Every transaction whole or not at all, the acknowledged ones whole, nothing stale, nothing queued, nothing locked. */
-async function expectWhole(blog: Blog, acknowledged: ReadonlySet<number>): Promise<ReadonlySet<number>> {
-  await until('the backends of the dead have ended', async () => {
-    const { rows } = await blog.owner.query<{ n: number }>(
-      'SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND usename = $1',
-      [blog.database.app.role],
-    );
-    return rows[0]!.n === 0;
-  });
+/**
+ * Every transaction whole or not at all, the acknowledged ones whole, nothing stale, nothing queued, nothing locked.
+ * @param alive the proxy has survived and may keep idle connections
+ */
+export async function expectWhole(
+  blog: Blog,
+  acknowledged: ReadonlySet<number>,
+  alive = false,
+): Promise<ReadonlySet<number>> {
+  // Only a superuser is told whether another role's backend is idle.
+  const admin = await connectTo(blog.database.superuser.url);
+  try {
+    await until('the backends of the dead have ended', async () => {
+      const { rows } = await admin.query<{ n: number }>(
+        `SELECT count(*)::int AS n FROM pg_stat_activity
+         WHERE datname = current_database() AND usename = $1 AND NOT ($2 AND state = 'idle')`,
+        [blog.database.app.role, alive],
+      );
+      return rows[0]!.n === 0;
+    });
+  } finally {
+    await admin.end();
+  }
   const { rows } = await blog.owner.query<{ id: number; whole: boolean }>(`
     SELECT id, l.id IS NOT NULL AND p.pk_post IS NOT NULL AND c.fk_post IS NOT NULL AS whole
     FROM (SELECT id, id AS lid FROM ledger) AS l (id, lid)
@@ -101,7 +115,7 @@ export async function killUnderLoad(blog: Blog, proxy: ProxyProcess, options: Ki
 }
 
 /** The error of a client whose proxy is gone; anything else is a finding. */
-function expectConnectionLoss(error: unknown): void {
+export function expectConnectionLoss(error: unknown): void {
   const { code, message } = error as { code?: string; message: string };
   const lost = code === undefined || ['ECONNRESET', 'ECONNREFUSED', 'EPIPE', '08006', '57P01'].includes(code);
   expect(lost, `a client got "${message}" (${code})`).toBe(true);
