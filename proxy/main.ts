@@ -325,7 +325,13 @@ class ProxyServer implements RunningProxy {
     const id = JSON.stringify([database.host, database.port, database.dbname]);
     const known = this.#catalogs.get(id);
     if (known !== undefined) return { catalog: known, started: Promise.resolve() };
-    const connection = { host: database.host, port: database.port, database: database.dbname, ...owner };
+    const connection = {
+      host: database.host,
+      port: database.port,
+      database: database.dbname,
+      ...owner,
+      connectTimeoutMs: this.#settings.pgbouncer.server_connect_timeout * 1000,
+    };
     const catalog = new Catalog(connection, this.#log);
     this.#catalogs.set(id, catalog);
     const { verify_interval: intervalMs, verify_rows: rows } = this.#settings.tviews;

@@ -7,6 +7,8 @@ export interface OwnerConnection {
   readonly database: string;
   readonly user: string;
   readonly password: string | undefined;
+  /** A server that takes the connection and says nothing must not keep the proxy from listening, nor from trying again. */
+  readonly connectTimeoutMs: number;
 }
 
 /** Not connected yet. */
@@ -15,7 +17,7 @@ export function ownerClient(owner: OwnerConnection, applicationName: string): pg
 }
 
 export function ownerSettings(owner: OwnerConnection, applicationName: string): pg.ClientConfig {
-  const { host, port, database, user, password } = owner;
+  const { host, port, database, user, password, connectTimeoutMs } = owner;
   return {
     host,
     port,
@@ -23,6 +25,7 @@ export function ownerSettings(owner: OwnerConnection, applicationName: string): 
     user,
     ...(password === undefined ? {} : { password }),
     application_name: applicationName,
+    connectionTimeoutMillis: connectTimeoutMs,
     keepAlive: true,
   };
 }

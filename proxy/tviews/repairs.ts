@@ -41,7 +41,6 @@ export class Repairs {
       ...ownerSettings(owner, 'tviews repairs'),
       max: CONNECTIONS,
       idleTimeoutMillis: 60_000,
-      connectionTimeoutMillis: 5_000,
       allowExitOnIdle: true,
     });
     // An idle connection that is lost says so at the next repair.
