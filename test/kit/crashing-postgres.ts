@@ -13,8 +13,11 @@ export interface CrashingPostgres {
   readonly url: string;
   /** `pg_ctl stop -m immediate`, and a start: the server recovers from its log. Resolves when it answers. */
   stopImmediately(): Promise<void>;
-  /** `kill -9` of a backend: the server resets itself, with every connection there is. Resolves when it answers. */
-  killBackend(pid: number): Promise<void>;
+  /**
+   * `kill -9` of a backend: the server resets itself, with every connection there is. Resolves when it answers.
+   * @returns false when the backend had ended by itself
+   */
+  killBackend(pid: number): Promise<boolean>;
   remove(): Promise<void>;
 }
 
@@ -43,13 +46,13 @@ export async function startCrashingPostgres(): Promise<CrashingPostgres> {
       try {
         process.kill(pid, 'SIGKILL');
       } catch (error) {
-        // It has ended by itself since somebody looked: no crash, then.
         if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
         await witness.end();
-        return;
+        return false;
       }
       await reset;
       await until('the server has recovered', () => answers(url));
+      return true;
     },
     remove: async () => {
       await running.stop();

@@ -172,7 +172,7 @@ class Rage {
         const { rows } = await admin.query<{ n: number }>(
           `SELECT count(*)::int AS n FROM pg_stat_activity
            WHERE datname = current_database() AND application_name = 'tviews catalog'
-             AND state = 'idle' AND query NOT LIKE 'LISTEN%'`,
+             AND state = 'idle' AND query <> '' AND query NOT LIKE 'LISTEN%'`,
         );
         return rows[0]!.n === this.#sides.length;
       }),
@@ -415,29 +415,37 @@ class Rage {
     await this.#until('the cut has happened', () => happened);
   }
 
-  /** To some backends that are at work. */
+  /** To some backends that are at work; until there is one. */
   async #signal(how: 'pg_terminate_backend' | 'pg_cancel_backend', application: string): Promise<void> {
-    await this.#asSuperuser((admin) =>
-      admin.query(
-        `SELECT ${how}(pid) FROM pg_stat_activity
-         WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-           AND application_name LIKE $1 AND (state <> 'idle' OR $1 <> '%')
-         ORDER BY md5(pid::text || $2) LIMIT $3`,
-        [application, String(this.#seed), 1 + this.#dice.below(3)],
-      ),
+    const limit = 1 + this.#dice.below(3);
+    await until(`${how} has met somebody`, () =>
+      this.#asSuperuser(async (admin) => {
+        const { rows } = await admin.query<{ hit: boolean }>(
+          `SELECT ${how}(pid) AS hit FROM (
+             SELECT pid FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+               AND application_name LIKE $1 AND (state <> 'idle' OR $1 <> '%')
+             ORDER BY md5(pid::text || $2) LIMIT $3
+           ) AS chosen`,
+          [application, String(this.#seed), limit],
+        );
+        return rows.some(({ hit }) => hit);
+      }),
     );
   }
 
   async #killBackend(): Promise<void> {
-    const pid = await this.#asSuperuser(async (admin) => {
-      const { rows } = await admin.query<{ pid: number }>(
-        `SELECT pid FROM pg_stat_activity
-         WHERE datname = current_database() AND usename = $1 ORDER BY state = 'idle', md5(pid::text || $2) LIMIT 1`,
-        [this.#blog.database.app.role, String(this.#seed)],
-      );
-      return rows[0]?.pid;
+    await until('a backend was killed', async () => {
+      const pid = await this.#asSuperuser(async (admin) => {
+        const { rows } = await admin.query<{ pid: number }>(
+          `SELECT pid FROM pg_stat_activity
+           WHERE datname = current_database() AND usename = $1 ORDER BY state = 'idle', md5(pid::text || $2) LIMIT 1`,
+          [this.#blog.database.app.role, String(this.#seed)],
+        );
+        return rows[0]?.pid;
+      });
+      return pid !== undefined && (await this.#postgres.killBackend(pid));
     });
-    if (pid !== undefined) await this.#postgres.killBackend(pid);
   }
 
   // -------------------------------------------------------------------------------------------------------- checks

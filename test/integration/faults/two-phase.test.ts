@@ -178,7 +178,7 @@ test('kill -9 of a backend empties the queue of those who lost their transaction
   // Not claimed: this is a row of the queue.
   await victim.query("UPDATE tb_post SET title = 'never' WHERE pk_post = 2");
   const { rows } = await victim.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
-  await postgres.killBackend(rows[0]!.pid);
+  expect(await postgres.killBackend(rows[0]!.pid)).toBe(true);
   vanish(victim);
   expect(await prepared()).toEqual([GID]);
   await finish(proxy.url(blog.database.app), 'COMMIT');
