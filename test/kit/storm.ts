@@ -26,7 +26,7 @@ import {
 const MOST_POSTS = 200;
 const WRITERS_PER_ROUTE = 2;
 /** A route that has not committed anything for so long does not come back by itself any more. */
-const STUCK_MS = 20_000;
+const STUCK_MS = 60_000;
 
 /** A proxy with a network on either side of it. */
 interface Side {

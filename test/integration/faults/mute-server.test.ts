@@ -22,9 +22,11 @@ test('the proxy starts beside a mute server, and reads the registry when it spea
   await until('the registry is read', async () => {
     await client.query('BEGIN');
     await client.query("UPDATE tb_post SET title = 'seen' WHERE pk_post = 1");
-    const { rows } = await client.query("SELECT data->>'title' AS title FROM tv_post WHERE pk_post = 1");
+    const { rows } = await client.query<{ title: string }>(
+      "SELECT data->>'title' AS title FROM tv_post WHERE pk_post = 1",
+    );
     await client.query('ROLLBACK');
-    return rows[0].title === 'seen';
+    return rows[0]!.title === 'seen';
   });
   await client.end();
 });
