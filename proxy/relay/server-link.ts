@@ -131,6 +131,8 @@ export class ServerLink {
   readonly #inbox = new Inbox(true);
   #streamed = 0;
   #streamedSwallowed = false;
+  /** The client has the beginning of a message, and its rest is still to come. */
+  #clientInsideMessage = false;
   /** The session has heard how the flush at the head of the queue ended. */
   #outcomeTold = false;
   /** What made us close the connection: bytes that are no PostgreSQL server's, or a mistake of ours. */
@@ -186,6 +188,11 @@ export class ServerLink {
       !this.wire.closed &&
       this.#streamed === 0
     );
+  }
+
+  /** Whatever the client is sent now that is not the server's next bytes, it takes for the rest of a message it has a part of. */
+  get isInsideMessage(): boolean {
+    return this.#clientInsideMessage;
   }
 
   #broken(error: Error): void {
@@ -282,6 +289,7 @@ export class ServerLink {
       if (at > run) client.write(run === 0 && at === end ? chunk : chunk.subarray(run, at));
       if (corked) client.uncork();
     }
+    this.#clientInsideMessage = this.#streamed > 0 && !this.#streamedSwallowed;
     if (at < end) this.#inbox.keep(chunk.subarray(at), needed);
     if (owner === null) {
       if (this.closeReason !== null && this.queue.size === 0) this.onUnlinkedClose(this.closeReason);

@@ -785,11 +785,13 @@ export class Session implements LinkOwner, MessageReceiver {
 
   onServerLost(error: Error | null): void {
     const link = this.link!;
+    if (error !== null) this.#deps.log.warn({ err: error }, 'a server connection was lost');
+    // Before it is let go: what the client may be told depends on what it has got of the last message.
+    this.#tell(SqlState.connectionFailure, 'server closed the connection unexpectedly', error?.message);
     this.link = null;
     link.owner = null;
     this.#source.release(link, this);
-    if (error !== null) this.#deps.log.warn({ err: error }, 'a server connection was lost');
-    this.close(SqlState.connectionFailure, 'server closed the connection unexpectedly', error?.message);
+    this.#end('server closed the connection unexpectedly');
   }
 
   // ------------------------------------------------------------------------------------------------------- ending
@@ -825,8 +827,15 @@ export class Session implements LinkOwner, MessageReceiver {
   /** Tells the client why (FATAL) and closes the session. */
   close(code: string, message: string, detail?: string): void {
     if (this.#closed) return;
-    this.client.end(errorResponse({ severity: 'FATAL', code, message, detail }));
+    this.#tell(code, message, detail);
     this.#end(message);
+  }
+
+  /** The last the client hears; nothing, where it would take it for the rest of a row. */
+  #tell(code: string, message: string, detail?: string): void {
+    if (this.#closed) return;
+    if (this.link?.isInsideMessage) this.client.end();
+    else this.client.end(errorResponse({ severity: 'FATAL', code, message, detail }));
   }
 
   #end(reason: string): void {

@@ -596,6 +596,39 @@ describe('whoever goes first', () => {
     });
   }
 
+  // An error within a row would be the row's next bytes: a value that was never in the table.
+  test.for([
+    'the server is lost',
+    'the server sends what is no message',
+    'the proxy shuts down',
+    'the client sends what is no message',
+  ] as const)('a client that has a part of a row is told nothing more when %s', (what) => {
+    const talk = conversation();
+    talk.sends(query('SELECT x'));
+    const answer = Buffer.concat([rowDescription, row('x'.repeat(200))]);
+    talk.answers(answer.subarray(0, answer.length - 20));
+    if (what === 'the server is lost') talk.server.destroy();
+    else if (what === 'the server sends what is no message')
+      talk.answers(answer.subarray(answer.length - 20), Buffer.from('Z\0\0\0\0', 'latin1'));
+    else if (what === 'the proxy shuts down') talk.session.closeForShutdown();
+    else talk.sends(rawMessage('!'));
+    const received = talk.client.take();
+    expect(received.equals(answer.subarray(0, received.length))).toBe(true);
+    expect(talk.client.ended).toBe(true);
+    expect(talk.closed).toHaveLength(1);
+    expect(talk.session.link).toBeNull();
+  });
+
+  test('a client that has the whole row is told why', () => {
+    const talk = conversation();
+    talk.sends(query('SELECT x'));
+    const answer = Buffer.concat([rowDescription, row('x'.repeat(200))]);
+    talk.answers(answer.subarray(0, answer.length - 20));
+    talk.answers(answer.subarray(answer.length - 20));
+    talk.server.destroy();
+    expect(talk.atClient().at(-1)).toContain('server closed the connection unexpectedly');
+  });
+
   test('a client that does not close its side is closed by us in the end', () => {
     vi.useFakeTimers();
     const talk = conversation();
