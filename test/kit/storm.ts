@@ -50,8 +50,11 @@ export interface StormFigures {
 }
 
 export interface Storm {
-  /** Faults one after the other, until so many of them were kills; throws at the first thing that is not as it must be. */
-  rage(kills: number): Promise<StormFigures>;
+  /**
+   * Faults one after the other, until so many of them were kills; throws at the first thing that is not as it must be.
+   * @param from the first round, to do one again that has failed
+   */
+  rage(kills: number, from?: number): Promise<StormFigures>;
   remove(): Promise<void>;
 }
 
@@ -83,7 +86,10 @@ export async function startStorm(seed: number): Promise<Storm> {
       await proxy.start();
       sides.push({ name: poolMode, proxy, toServer, toClients });
     }
-    return { rage: (kills) => new Rage(seed, postgres, blog, sides, direct).run(kills), remove };
+    return {
+      rage: (kills, from = 0) => new Rage(seed, postgres, blog, sides, direct).run(kills, from),
+      remove,
+    };
   } catch (error) {
     await remove();
     throw error;
@@ -130,11 +136,11 @@ class Rage {
     return url.href;
   }
 
-  async run(kills: number): Promise<StormFigures> {
+  async run(kills: number, from: number): Promise<StormFigures> {
     let killed = 0;
     const faults: Record<string, number> = {};
     const unheard = { there: 0, absent: 0 };
-    for (let round = 0; killed < kills; round += 1) {
+    for (let round = from; killed < kills; round += 1) {
       const dice = new Dice(this.#seed + round * 7919);
       this.#dice = dice;
       const fault = dice.pick(this.#faults());

@@ -132,7 +132,11 @@ export const shapes = {
     const id = work.journal.begin();
     await run(work, 'BEGIN', id);
     for (const trace of traces.slice(0, 3)) await run(work, trace, id);
-    await run(work, 'SELECT data FROM tv_post WHERE pk_post = $1::int', id);
+    // Not there where the proxy has no registry just now, or there is no proxy; but never anything else.
+    const { rows } = await run(work, 'SELECT data FROM tv_post WHERE pk_post = $1::int', id);
+    for (const { data } of rows as { data: { title: string } }[]) {
+      if (data.title !== `post ${id}`) throw new Error(`the tview's row of ${id} reads "${data.title}"`);
+    }
     await run(work, traces[3], id);
     await commit(work, id);
   },
