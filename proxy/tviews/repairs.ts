@@ -78,6 +78,7 @@ export class Repairs {
       }
       this.#told = told;
     } catch (error) {
+      if (this.#pool.ending) return;
       this.#pausedUntil = performance.now() + PAUSE_MS;
       this.#log.warn({ err: error }, 'could not look for what is left to repair; trying again later');
     }
@@ -103,7 +104,7 @@ export class Repairs {
 
   async close(): Promise<void> {
     clearInterval(this.#timer);
-    await this.#looking;
+    if (this.#pool.ending) return;
     await this.#pool.end();
   }
 }

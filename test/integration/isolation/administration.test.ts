@@ -4,7 +4,7 @@ import { applyTview } from '../../../src/database/apply.ts';
 import { dropTview } from '../../../src/database/drop.ts';
 import { inTransaction } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
-import { rebuild, verifyTview } from '../../../src/database/verify.ts';
+import { rebuild } from '../../../src/database/verify.ts';
 import { apply, create } from '../database/support.ts';
 import { blog, postWithUser, postWithUserIfAny, userWithPosts } from './blog.ts';
 import { checkShapes } from './check.ts';
@@ -18,9 +18,15 @@ const applying = (name: string, definition: string, ifExists: 'error' | 'replace
   what: `apply ${name}`,
   run: (client) => applyTview(executorOf(client), create(name, definition, { ifExists })),
 });
-const repairing = (name: string): Step => ({
-  what: `verify --repair ${name}`,
-  run: (client) => verifyTview(executorOf(client), name, { repair: true }),
+/** What `verify --repair` does with the few rows it has found to differ. It finds them in transactions of their own before. */
+const repairing = (name: string, id: number): Step => ({
+  what: `repair ${id} of ${name}`,
+  run: (client) =>
+    client.query(
+      `SELECT tviews.flush(jsonb_build_array(jsonb_build_object('tview', t.id, 'r', jsonb_build_array(jsonb_build_object('id', $2::integer)))), false)
+       FROM tviews.tview AS t WHERE t.name = $1`,
+      [name, id],
+    ),
 });
 const rebuilding = (name: string): Step => ({
   what: `rebuild ${name}`,
@@ -99,8 +105,8 @@ checkShapes([
     tables: blog,
     tviews: { tv_user: userWithPosts },
     damage: `UPDATE iso.tv_user SET data = '{}' WHERE id = 1`,
-    sessions: [administration(repairing('tv_user')), writer(`INSERT INTO tb_post VALUES (9, 1, 'new')`)],
-    guards: [['tview']],
+    sessions: [administration(repairing('tv_user', 1)), writer(`INSERT INTO tb_post VALUES (9, 1, 'new')`)],
+    guards: [['key']],
   },
   {
     name: 'a missing row is repaired while it changes',
@@ -115,8 +121,8 @@ checkShapes([
     tables: blog,
     tviews: { tv_user: userWithPosts },
     damage: `INSERT INTO iso.tv_user VALUES (9, '{}')`,
-    sessions: [administration(repairing('tv_user')), writer(`INSERT INTO tb_user VALUES (9, 1, 'new')`)],
-    guards: [['tview']],
+    sessions: [administration(repairing('tv_user', 9)), writer(`INSERT INTO tb_user VALUES (9, 1, 'new')`)],
+    guards: [['key']],
   },
   {
     name: 'a wrong row below another tview is repaired while a row above is renamed',
@@ -124,7 +130,7 @@ checkShapes([
     tviews: { tv_user: userWithPosts, tv_country: countryOfUsers },
     damage: `UPDATE iso.tv_user SET data = '{}' WHERE id = 1; UPDATE iso.tv_country SET data = '{"name": "one", "users": [{}]}' WHERE id = 1`,
     sessions: [
-      administration(repairing('tv_user')),
+      administration(repairing('tv_user', 1)),
       writer(`UPDATE tb_country SET name = 'renamed' WHERE id = 1`),
     ],
     guards: [['key']],
@@ -135,7 +141,7 @@ checkShapes([
     tviews: { tv_user: userWithPosts },
     damage: `UPDATE iso.tv_user SET data = '{}' WHERE id = 1`,
     sessions: [
-      administration(repairing('tv_user')),
+      administration(repairing('tv_user', 1)),
       administration(rebuilding('tv_user')),
       writer(`INSERT INTO tb_post VALUES (9, 1, 'new')`),
     ],

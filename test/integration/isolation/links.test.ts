@@ -238,7 +238,8 @@ checkShapes([
       writer(`INSERT INTO tb_post SELECT 100 + i, 1, 'new' FROM generate_series(1, 1100) AS i`),
       writer(`UPDATE tb_user SET name = 'renamed' WHERE id = 1`),
     ],
-    guards: [['near'], ['far']],
+    // So many that the tview is locked, and none of their values.
+    guards: [['tview']],
     bound: 8,
   },
   {

@@ -10,14 +10,6 @@ const ours = /definition of tview/;
 export const isOrdinary = ({ code, message }: { code: string; message: string }): boolean =>
   ordinary.test(code) && !ours.test(message);
 
-/**
- * Not as it should be, and known: a kept snapshot can show two rows of one primary key, one that another transaction has
- * deleted since and the own one in its place. The flush then says that the definition or a subquery of it gives more than one
- * row, where 40001 would be right.
- */
-export const isKnownFault = ({ level }: Transaction, { code }: { code: string }): boolean =>
-  level !== 'READ COMMITTED' && code === '21000';
-
 export class Tally {
   finished = 0;
   committed = 0;

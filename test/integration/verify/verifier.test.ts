@@ -39,6 +39,7 @@ async function verifier(rows: number) {
     database: name,
     user: owner.role,
     password: owner.password,
+    connectTimeoutMs: 10_000,
   };
   const registry = await readRegistry(executorOf(blog.owner));
   const names = new Map(registry!.tviews.map((tview) => [tview.id, `${tview.schema}.${tview.name}`]));

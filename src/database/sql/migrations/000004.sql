@@ -95,8 +95,8 @@ BEGIN
       PERFORM tviews.flush(taken, false);
     END IF;
   EXCEPTION
-    -- Goes through when it is tried again.
-    WHEN transaction_rollback OR lock_not_available THEN
+    -- Goes through when it is tried again. The last two: a tview was replaced meanwhile, and its functions with it.
+    WHEN transaction_rollback OR lock_not_available OR internal_error OR undefined_function THEN
       RAISE;
     WHEN OTHERS THEN
       UPDATE tviews.repair AS r SET failed_at = clock_timestamp(), failure = SQLERRM WHERE r.id = record;
