@@ -30,7 +30,7 @@ export class Repairs {
   readonly #isDue: () => boolean;
   readonly #log: Logger;
   readonly #timer: NodeJS.Timeout;
-  #looking: Promise<void> | null = null;
+  #isLooking = false;
   #pausedUntil = 0;
   /** Told once: they come back every 30 seconds. */
   #told = '';
@@ -48,8 +48,10 @@ export class Repairs {
     this.#isDue = isDue;
     this.#log = log.child({ database: owner.database });
     this.#timer = setInterval(() => {
-      this.#looking ??= this.#lookForLeftovers().finally(() => {
-        this.#looking = null;
+      if (this.#isLooking) return;
+      this.#isLooking = true;
+      void this.#lookForLeftovers().finally(() => {
+        this.#isLooking = false;
       });
     }, INTERVAL_MS);
     this.#timer.unref();
