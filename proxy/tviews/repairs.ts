@@ -43,8 +43,9 @@ export class Repairs {
       idleTimeoutMillis: 60_000,
       allowExitOnIdle: true,
     });
-    // An idle connection that is lost says so at the next repair.
+    // A connection that is lost says so to the repair on it, or at the next one; unheard, it would end the process.
     this.#pool.on('error', () => undefined);
+    this.#pool.on('connect', (client) => client.on('error', () => undefined));
     this.#isDue = isDue;
     this.#log = log.child({ database: owner.database });
     this.#timer = setInterval(() => {

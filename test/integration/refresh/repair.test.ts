@@ -121,6 +121,35 @@ describe.each(['REPEATABLE READ', 'SERIALIZABLE'])('under %s', (level) => {
     await untilRepaired();
   });
 
+  test('a repair whose connection is lost takes nothing with it', async () => {
+    const proxy = await testProxy(database, {});
+    const blocker = await database.client(database.app);
+    const client = await connectTo(proxy.url(database.app));
+    await client.query(`BEGIN ISOLATION LEVEL ${level}`);
+    await client.query('SELECT FROM tb_parent');
+    await rename();
+    await client.query('INSERT INTO tb_child VALUES (1, 1)');
+    await blocker.query('BEGIN; UPDATE tb_parent SET name = name || $$.$$');
+    await client.query('COMMIT');
+    await blocker.query('SET CONSTRAINTS ALL IMMEDIATE');
+    await owner.query(
+      `INSERT INTO tviews.repair (changes) VALUES ('[{"s": 1, "r": [{"id": 1}]}, {"s": 2, "r": [{"id": 1, "fk_parent": 1}]}, {"tview": 1, "r": [{"id": 1}]}]')`,
+    );
+    const terminated = async () =>
+      (
+        await owner.query<{ n: number }>(
+          `SELECT count(*) FILTER (WHERE pg_terminate_backend(pid))::int AS n FROM pg_stat_activity
+           WHERE datname = current_database() AND application_name = 'tviews repairs' AND wait_event = 'advisory'`,
+        )
+      ).rows[0]!.n;
+    await expect.poll(terminated, { timeout: 5000 }).toBe(1);
+    await blocker.query('COMMIT');
+    expect((await client.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
+    await client.end();
+    await owner.query(`DELETE FROM tviews.repair`);
+    expect(await divergence(owner, 'public.tv_child')).toEqual(inStep);
+  });
+
   test('one that went past the proxy, when a proxy finds what it has left', async () => {
     const direct = await database.client(database.app);
     await direct.query(`BEGIN ISOLATION LEVEL ${level}`);
