@@ -1,7 +1,7 @@
 /** One world under load: transactions of all sessions between two checkpoints, and what the checkpoint finds. */
 import { Random } from './random.ts';
 import type { Outcome } from './session.ts';
-import { isOrdinary, type Tally } from './tally.ts';
+import { isOrdinary, isOwnRead, type Tally } from './tally.ts';
 import { type Level, levels, randomTransaction, statementsOf, type Transaction } from './transaction.ts';
 import type { Data, Findings, World } from './world.ts';
 import { refill } from './write.ts';
@@ -66,7 +66,7 @@ function judgedLevels({ design }: World, load: Load): ReadonlySet<Level> {
 function complaintsOf(transaction: Transaction, outcome: Outcome): string[] {
   const { path, level } = transaction;
   if (outcome.kind === 'refused') {
-    if (isOrdinary(outcome)) return [];
+    if (isOrdinary(outcome) || isOwnRead(transaction, outcome)) return [];
     return [`${path}, ${level}: error ${outcome.code}: ${outcome.message}`];
   }
   return outcome.staleReads.map((read) => `${path}, ${level}: stale read of ${read}`);
