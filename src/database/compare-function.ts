@@ -10,6 +10,7 @@
 import type { Column, RefreshPlan } from '../definition/plan.ts';
 import { rowOf } from './capture.ts';
 import { quoteIdentifier, quoteLiteral, quoteQualified } from './identifier.ts';
+import { keysEqual, toColumn } from './refresh-function.ts';
 import { computeSettings, setClauses } from './settings.ts';
 import { dollarQuote, hang, objectName } from './text.ts';
 
@@ -193,23 +194,14 @@ function keyComparison(
 }
 
 /** Both sides of a page, beside each other: `t` and `v`, with `"tviews there"` null where that side has no such row. */
-function bothSides(
-  { plan, keyEquality }: ComparedTview,
-  method: Method,
-  names: Pick<Names, 'low' | 'high'>,
-): string {
+function bothSides(tview: ComparedTview, method: Method, names: Pick<Names, 'low' | 'high'>): string {
+  const { plan, keyEquality } = tview;
   const there = 'true AS "tviews there"';
   const side = (relation: RefreshPlan['table']): string => `(
     SELECT w.*, ${there} FROM ${quoteQualified(relation)} AS w
     WHERE ${hang(withinPage('w', plan.key, keyEquality, names), 4)}
   )`;
-  const equal = (left: string, right: string): string =>
-    plan.key
-      .map(({ name }, i) => {
-        const column = quoteIdentifier(name);
-        return `${left}.${column} ${keyEquality[i]!} ${right}.${column}`;
-      })
-      .join(' AND ');
+  const equal = (left: string, right: string): string => keysEqual(tview, left, toColumn(right));
   if (method === 'range') {
     return `FROM ${side(plan.table)} AS t
   FULL JOIN ${side(plan.view)} AS v ON ${equal('v', 't')}`;

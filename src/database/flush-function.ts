@@ -116,8 +116,9 @@ const wellFormed = `(
 
 /**
  * What is owed becomes one object by source, beside one that says, of the sources whose changes matter to some of their
- * readers only, to which, and one of the sources whose changed rows have all kept their links. Mostly each source has one change, which is put in as it is, without a query; where one has
- * several, or says that everything changed, all are merged by a query.
+ * readers only, to which, and one of the sources whose changed rows have all kept their links. Mostly each source has one
+ * change, which is put in as it is, without a query; where one has several, or says that everything changed, all are
+ * merged by a query.
  *
  * Anyone may call flush, and add what he likes to what is in the queue; it must take nothing away from that. So what two
  * changes say of one source is always united, names are made of numbers only, and what is no change is refused: a

@@ -49,8 +49,12 @@ export function imagesRelation(json: string, columns: readonly Column[]): string
 }
 
 /** One column of one image, read back as the value it was. */
-export const imageValue = (image: string, { name, type }: Column): string =>
+const imageValue = (image: string, { name, type }: Column): string =>
   `(${image}->>${quoteLiteral(name)})::${type}`;
+
+/** The same, of the first image of an array whose images have these columns. */
+export const firstImageValue = (images: string, columns: readonly Column[], name: string): string =>
+  imageValue(`${images}->0`, columns.find((column) => column.name === name)!);
 
 /** The settings a capture function needs for these columns. Each costs time in every statement, so only what matters. */
 export function captureSettings(columns: readonly Column[], comparesText: boolean): Record<string, string> {

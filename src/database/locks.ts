@@ -14,8 +14,8 @@
  */
 import type { Edge, RefreshPlan, Source } from '../definition/plan.ts';
 import { quoteIdentifier, quoteLiteral } from './identifier.ts';
-import { imagesRelation, imageValue } from './image.ts';
-import { hang } from './text.ts';
+import { firstImageValue, imagesRelation } from './image.ts';
+import { appendFound, hang } from './text.ts';
 
 /** `value`: locks on join values and keys. `tview`: one lock per tview. */
 export type LockProtocol = 'value' | 'tview';
@@ -153,39 +153,34 @@ function edgeStep(tview: LockedTview, index: number, options: LockOptions): stri
     ? '0'
     : `CASE WHEN kept ? ${nearId} THEN 0 ELSE COALESCE(jsonb_array_length(${near.images}), 0) END`;
   const number = String(edgeNumber(tview.id, index));
-  const title = `-- ${edge.path.replaceAll(/\s+/g, ' ')}`;
   const farIsLocked = !omitted?.has('far') && !(omitted?.has('path') && edge.hops.length > 0);
-  if (!isCarried(edges, index)) {
-    const farCount = farIsLocked ? `COALESCE(jsonb_array_length(${far.images}), 0)` : '0';
-    return `${title}
-far_count := ${farCount};
+  const nearStripes = stripesOfImages(edge, near, 'refresh.near_count > 0', options);
+  const farValues = isCarried(edges, index)
+    ? {
+        before: `${carryValues(tview, index, far)}\n`,
+        count: `COALESCE(cardinality(${farVariable(index, 0)}), 0)`,
+        lockOne: lockOne(
+          far.mode,
+          stripeOf(edge, (_, c) => `${farVariable(index, c)}[1]`, number, options),
+          options,
+        ),
+        stripes: stripesOfArrays(edge, index, far.mode, options),
+      }
+    : {
+        before: '',
+        count: `COALESCE(jsonb_array_length(${far.images}), 0)`,
+        lockOne: lockImage(edge, far, number, options),
+        stripes: stripesOfImages(edge, far, 'refresh.far_count > 0', options),
+      };
+  return `-- ${edge.path.replaceAll(/\s+/g, ' ')}
+${farValues.before}far_count := ${farIsLocked ? farValues.count : '0'};
 near_count := ${nearCount};
 IF far_count = 1 AND near_count = 0 THEN
-  ${hang(lockImage(edge, far, number, options), 2)}
+  ${hang(farValues.lockOne, 2)}
 ELSIF far_count = 0 AND near_count = 1 THEN
   ${hang(lockImage(edge, near, number, options), 2)}
 ELSIF far_count + near_count > 0 THEN
-  ${hang(lockStripes([stripesOfImages(edge, far, 'refresh.far_count > 0', options), stripesOfImages(edge, near, 'refresh.near_count > 0', options)], number, options), 2)}
-END IF;`;
-  }
-  const farCount = farIsLocked ? `COALESCE(cardinality(${farVariable(index, 0)}), 0)` : '0';
-  return `${title}
-${carryValues(tview, index, far)}
-far_count := ${farCount};
-near_count := ${nearCount};
-IF far_count = 1 AND near_count = 0 THEN
-  ${hang(
-    lockOne(
-      far.mode,
-      stripeOf(edge, (_, c) => `${farVariable(index, c)}[1]`, number, options),
-      options,
-    ),
-    2,
-  )}
-ELSIF far_count = 0 AND near_count = 1 THEN
-  ${hang(lockImage(edge, near, number, options), 2)}
-ELSIF far_count + near_count > 0 THEN
-  ${hang(lockStripes([stripesOfArrays(edge, index, far.mode, options), stripesOfImages(edge, near, 'refresh.near_count > 0', options)], number, options), 2)}
+  ${hang(lockStripes([farValues.stripes, nearStripes], number, options), 2)}
 END IF;`;
 }
 
@@ -193,17 +188,9 @@ END IF;`;
 function carryValues(tview: LockedTview, index: number, far: Side): string {
   const edge = tview.plan.locks!.edges[index]!;
   const variables = farVariables(edge, index);
-  const columns = valueColumns(edge).join(', ');
-  const append = (
-    query: string,
-  ): string => `SELECT ${variables.map((name, c) => `${name} || array_agg(f.v${c + 1})`).join(', ')}
-INTO ${variables.join(', ')}
-FROM (
-  ${hang(query, 2)}
-) AS f (${columns})
-WHERE ${valueColumns(edge)
-    .map((name) => `f.${name} IS NOT NULL`)
-    .join(' AND ')};`;
+  const columns = valueColumns(edge);
+  const append = (query: string): string => `${appendFound(variables, query, 'f', columns)}
+WHERE ${columns.map((name) => `f.${name} IS NOT NULL`).join(' AND ')};`;
   const values = far.columns.map((name) => imageOf(far, name));
   const own = `IF jsonb_array_length(${far.images}) = 1 THEN
   IF ${values.map((value) => `${value} IS NOT NULL`).join(' AND ')} THEN
@@ -213,14 +200,13 @@ ELSIF jsonb_array_length(${far.images}) > 1 THEN
   ${hang(append(`SELECT DISTINCT ${far.columns.map((name) => `i.${quoteIdentifier(name)}`).join(', ')}\nFROM (\n  ${hang(imagesRelation(far.images, columnsOf(far)), 2)}\n) AS i`), 2)}
 END IF;`;
   const below = edge.hops.map(({ edge: from, query }) => {
-    const names = tview.plan.locks!.edges[from]!.links.map((_, c) => `v${c + 1}`);
-    const arrays = tview.plan.locks!.edges[from]!.links.map((_, c) => farVariable(from, c));
+    const edgeBelow = tview.plan.locks!.edges[from]!;
     return `IF ${farVariable(from, 0)} IS NOT NULL THEN
   ${hang(
     append(`WITH below AS (
-  SELECT * FROM unnest(${arrays.join(', ')}) AS b (${names.join(', ')})
+  SELECT * FROM unnest(${farVariables(edgeBelow, from).join(', ')}) AS b (${valueColumns(edgeBelow).join(', ')})
 )
-${query.replace(/^SELECT /, 'SELECT DISTINCT ')}`),
+${query}`),
     2,
   )}
 END IF;`;
@@ -262,7 +248,7 @@ END IF;`;
 
 /** A column of the first image. */
 const imageOf = ({ images, source }: Side, name: string): string =>
-  imageValue(`${images}->0`, source.linkColumns.find((column) => column.name === name)!);
+  firstImageValue(images, source.linkColumns, name);
 
 function stripesOfImages(edge: Edge, side: Side, condition: string, options: LockOptions): string {
   const value = (name: string): string => `i.${quoteIdentifier(name)}`;

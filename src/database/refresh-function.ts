@@ -6,15 +6,15 @@
  * `changes` is an object by source id: an array of images, or true for "everything may have changed". Under `t<tview id>`
  * stand keys of the tview itself, or true: how a repair goes the way of every write, with its locks and dependents. `kept`
  * has as names the ids of the sources of which every changed row was there before and kept its links. `alone`: the gate is
- * held exclusively, and nothing is locked beside it. Asked by `tells_keys`,
- * `looked_at` says which rows were computed: an array of keys, or true.
+ * held exclusively, and nothing is locked beside it. Asked by `tells_keys`, `looked_at` says which rows were computed: an
+ * array of keys, or true.
  */
 import type { Column, Occurrence, QualifiedName, RefreshPlan, Source } from '../definition/plan.ts';
 import { maximumImages, rowOf } from './capture.ts';
 import { quoteIdentifier, quoteLiteral, quoteQualified } from './identifier.ts';
-import { imageExpression, imagesRelation, imageValue } from './image.ts';
+import { firstImageValue, imageExpression, imagesRelation } from './image.ts';
 import { edgeLocks, elementType, keyLocks, type LockOptions, locksValues, lockVariables } from './locks.ts';
-import { dollarQuote, hang, objectName } from './text.ts';
+import { appendFound, dollarQuote, hang, objectName } from './text.ts';
 
 export interface RefreshedTview {
   readonly id: number;
@@ -135,8 +135,8 @@ const unnestedKeys = (tview: RefreshedTview): string =>
   `unnest(${keyVariables(tview)}) AS k (${keyAliases(tview)})`;
 
 /** `v."a" = k.k1 AND v."b" = k.k2`, by the operator of the type's own index: citext keys compare as citext does. */
-function keysEqual(
-  tview: RefreshedTview,
+export function keysEqual(
+  tview: Pick<RefreshedTview, 'plan' | 'keyEquality'>,
   left: string,
   right: (column: Column, index: number) => string,
 ): string {
@@ -147,7 +147,7 @@ function keysEqual(
     .join(' AND ');
 }
 const toKey = (_: Column, i: number): string => `k.k${i + 1}`;
-const toColumn =
+export const toColumn =
   (alias: string) =>
   ({ name }: Column): string =>
     `${alias}.${quoteIdentifier(name)}`;
@@ -199,11 +199,9 @@ END IF;`;
 
 /** Adds what a query finds, one column per key column, to the keys. */
 function appendKeys(tview: RefreshedTview, query: string, before = ''): string {
-  return `${before}SELECT ${tview.plan.key.map((_, k) => `${keyVariable(k)} || array_agg(found.k${k + 1})`).join(', ')}
-INTO ${keyVariables(tview)}
-FROM (
-  ${hang(query, 2)}
-) AS found (${keyAliases(tview)});`;
+  const variables = tview.plan.key.map((_, i) => keyVariable(i));
+  const columns = tview.plan.key.map((_, i) => `k${i + 1}`);
+  return `${before}${appendFound(variables, query, 'found', columns)};`;
 }
 
 /** As a change of the tview's own rows has them. */
@@ -222,9 +220,7 @@ function keyStep(tview: RefreshedTview, source: Source, images: string, occurren
   const { keyColumns } = occurrence;
   if (!keyColumns) return query;
   // One image that holds the key itself, the common case: no query.
-  const values = keyColumns.map((name) =>
-    imageValue(`${images}->0`, source.linkColumns.find((column) => column.name === name)!),
-  );
+  const values = keyColumns.map((name) => firstImageValue(images, source.linkColumns, name));
   const append = tview.plan.key.map(
     (column, k) =>
       `${keyVariable(k)} := array_append(${keyVariable(k)}, ${values[k]!}::${elementType(column.type)});`,

@@ -5,6 +5,21 @@ export function hang(text: string, spaces: number): string {
   return text.replaceAll('\n', `\n${' '.repeat(spaces)}`);
 }
 
+/** Adds what a query finds, column by column, to array variables; a condition or the semicolon follows. */
+export function appendFound(
+  variables: readonly string[],
+  query: string,
+  alias: string,
+  columns: readonly string[],
+): string {
+  const appended = variables.map((variable, i) => `${variable} || array_agg(${alias}.${columns[i]!})`);
+  return `SELECT ${appended.join(', ')}
+INTO ${variables.join(', ')}
+FROM (
+  ${hang(query, 2)}
+) AS ${alias} (${columns.join(', ')})`;
+}
+
 /** A dollar quote that does not occur in the text. */
 export function dollarQuote(text: string): string {
   let tag = '$$';

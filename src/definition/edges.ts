@@ -8,7 +8,13 @@ import type { OccurrencePath } from './derive.ts';
 import type { KeyColumn } from './key.ts';
 import { type ColumnLookup, columnLookup, isTransparent, type Link } from './links.ts';
 import type { Edge, EdgeLink, ValueLocks } from './plan.ts';
-import type { Operand, ResolvedDefinition } from './resolved.ts';
+import {
+  type Operand,
+  type ResolvedDefinition,
+  shownOccurrence,
+  shownOperand,
+  withCasts,
+} from './resolved.ts';
 
 /** An edge while the tree is being walked: by occurrences. */
 interface Hop {
@@ -121,26 +127,21 @@ function isUnique({ occurrences }: ResolvedDefinition, occurrence: number, links
 
 /** From the values locked on the edge below, through the rows that have them, to the values of this edge. */
 function hopQuery(definition: ResolvedDefinition, columnOf: ColumnLookup, below: Hop, hop: Hop): string {
-  const cast = (base: string, { casts }: Operand): string =>
-    casts.reduce((inner, name) => `(${inner})::${name}`, base);
   const conditions = below.links.map(({ from, to }, i) => {
     const { collation } = columnOf(from.occurrence, from.column);
     const value = `below.v${i + 1}${collation === null ? '' : ` COLLATE ${collation}`}`;
-    return `${cast(`t.${quoteIdentifier(to.column)}`, to)} OPERATOR(pg_catalog.=) ${cast(value, from)}`;
+    return `${withCasts(`t.${quoteIdentifier(to.column)}`, to)} OPERATOR(pg_catalog.=) ${withCasts(value, from)}`;
   });
   const columns = hop.links.map(({ from }) => `t.${quoteIdentifier(from.column)}`);
   const { relation } = definition.occurrences[hop.far]!;
-  return `SELECT ${columns.join(', ')}
+  return `SELECT DISTINCT ${columns.join(', ')}
 FROM below
 JOIN ${quoteQualified(relation.name)} AS t ON ${conditions.join(' AND ')}`;
 }
 
-function describe({ occurrences }: ResolvedDefinition, { far, near, links }: Hop): string {
-  const name = (occurrence: number): string => {
-    const { alias, relation } = occurrences[occurrence]!;
-    return alias === relation.name.name ? alias : `${relation.name.name} ${alias}`;
-  };
-  const side = ({ occurrence, column }: Operand): string => `${occurrences[occurrence]!.alias}.${column}`;
-  const equalities = links.map(({ from, to }) => `${side(to)} = ${side(from)}`);
-  return `${name(far)} → ${name(near)} (${equalities.join(' and ')})`;
+function describe(definition: ResolvedDefinition, { far, near, links }: Hop): string {
+  const equalities = links.map(
+    ({ from, to }) => `${shownOperand(definition, to)} = ${shownOperand(definition, from)}`,
+  );
+  return `${shownOccurrence(definition, far)} → ${shownOccurrence(definition, near)} (${equalities.join(' and ')})`;
 }

@@ -7,7 +7,13 @@ import type { OccurrencePath } from './derive.ts';
 import type { KeyColumn } from './key.ts';
 import { columnLookup } from './links.ts';
 import type { Occurrence, QualifiedName } from './plan.ts';
-import type { Operand, ResolvedDefinition } from './resolved.ts';
+import {
+  type Operand,
+  type ResolvedDefinition,
+  shownOccurrence,
+  shownOperand,
+  withCasts,
+} from './resolved.ts';
 
 export interface KeyQuery {
   readonly occurrence: Occurrence;
@@ -32,12 +38,13 @@ export function writeKeyQuery(
     return `changed.${quoteIdentifier(name)}`;
   };
   // Images come without the source's collations; a link compares under the one its column has.
-  const operand = ({ occurrence, column: name, casts }: Operand): string => {
+  const operand = (side: Operand): string => {
+    const { occurrence, column: name } = side;
     const { collation } = columnOf(occurrence, name);
     const collate = collation === null ? '' : ` COLLATE ${collation}`;
     const base =
       occurrence === path.occurrence ? `${column(occurrence, name)}${collate}` : column(occurrence, name);
-    return casts.reduce((inner, cast) => `(${inner})::${cast}`, base);
+    return withCasts(base, side);
   };
 
   const joins = path.hops.map(({ to, links }) => {
@@ -107,12 +114,8 @@ function describePath(
   key: readonly KeyColumn[],
   path: OccurrencePath,
 ): string {
-  const name = (occurrence: number): string => {
-    const { alias, relation } = definition.occurrences[occurrence]!;
-    return alias === relation.name.name ? alias : `${relation.name.name} ${alias}`;
-  };
-  const side = ({ occurrence, column }: Operand): string =>
-    `${definition.occurrences[occurrence]!.alias}.${column}`;
+  const name = (occurrence: number): string => shownOccurrence(definition, occurrence);
+  const side = (operand: Operand): string => shownOperand(definition, operand);
   const hops = path.hops.map(({ to, links }) => {
     const equalities = links.map((link) => `${side(link.to)} = ${side(link.from)}`);
     return ` → ${name(to)} (${equalities.join(' and ')})`;

@@ -28,6 +28,10 @@ export interface Operand {
   readonly casts: readonly string[];
 }
 
+/** `base`, as the operand's column is written where the operand stands, with the casts around it. */
+export const withCasts = (base: string, { casts }: Operand): string =>
+  casts.reduce((inner, cast) => `(${inner})::${cast}`, base);
+
 /**
  * A conjunct `left = right` between two occurrences. It is a necessary condition for the influence of its `owners`
  * only: not for what stands on the preserved side of the outer join it belongs to, nor on a nullable side below it.
@@ -55,6 +59,16 @@ export interface ResolvedDefinition {
   readonly met: ReadonlySet<number>;
   readonly advice: readonly Advice[];
 }
+
+/** For people: `product p`, or the alias alone where it is the table's name. */
+export function shownOccurrence({ occurrences }: ResolvedDefinition, occurrence: number): string {
+  const { alias, relation } = occurrences[occurrence]!;
+  return alias === relation.name.name ? alias : `${relation.name.name} ${alias}`;
+}
+
+/** For people: `p.fk_category`. */
+export const shownOperand = ({ occurrences }: ResolvedDefinition, { occurrence, column }: Operand): string =>
+  `${occurrences[occurrence]!.alias}.${column}`;
 
 export function columnKey(occurrence: number, column: string): string {
   return `${occurrence}.${column}`;

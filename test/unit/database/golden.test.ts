@@ -113,7 +113,7 @@ JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) r.factor`,
         hops: [
           {
             edge: 0,
-            query: `SELECT t.factor
+            query: `SELECT DISTINCT t.factor
 FROM below
 JOIN "shop"."rate" AS t ON t.unit OPERATOR(pg_catalog.=) below.v1`,
           },
