@@ -8,7 +8,7 @@
 import pg from 'pg';
 import { inTransaction } from '../../src/database/migrate.ts';
 import { executorOf } from '../../src/database/node-postgres.ts';
-import { repairFailures, repairOne, repairRecord } from '../../src/database/repair.ts';
+import { hasRepairs, repairFailures, repairOne, repairRecord } from '../../src/database/repair.ts';
 import type { Logger } from '../../src/observe/log.ts';
 import { type OwnerConnection, ownerSettings } from './owner.ts';
 
@@ -73,6 +73,10 @@ export class Repairs {
   async #lookForLeftovers(): Promise<void> {
     if (!this.#isDue() || performance.now() < this.#pausedUntil) return;
     try {
+      if (!(await hasRepairs({ query: async (text) => (await this.#pool.query(text)).rows }))) {
+        this.#told = '';
+        return;
+      }
       while (await this.#inTransaction(repairOne));
       const failures = await this.#inTransaction(repairFailures);
       const told = failures.join('; ');

@@ -10,6 +10,14 @@ export async function repairRecord(executor: SqlExecutor, record: string): Promi
   await executor.query('SELECT tviews.repair_record($1::uuid)', [record]);
 }
 
+/** Whether there is anything to do: asked often, and mostly answered no. */
+export async function hasRepairs(executor: SqlExecutor): Promise<boolean> {
+  const [row] = await executor.query<{ found: boolean }>(
+    'SELECT EXISTS (SELECT FROM tviews.repair) AS found',
+  );
+  return row!.found;
+}
+
 /** Any one. @returns false when there was none to try */
 export async function repairOne(executor: SqlExecutor): Promise<boolean> {
   const [row] = await executor.query<{ pending: string }>('SELECT tviews.repair() AS pending');
