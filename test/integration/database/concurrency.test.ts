@@ -6,7 +6,7 @@ import { inTransaction } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
-import { apply, nothing, noticesOf, owed, product, shop, tables, useLocks } from './support.ts';
+import { apply, nothing, noticesOf, owed, product, shop, tables, untilWaiting, useLocks } from './support.ts';
 
 let database: FreshDatabase;
 let owner: pg.Client;
@@ -26,17 +26,6 @@ afterEach(async () => {
   await owner.query(`TRUNCATE tb_review, tb_product, tb_category; ${tables.slice(tables.indexOf('INSERT'))}`);
 });
 
-/** Waits until the client's backend waits for a lock. */
-async function untilWaiting(client: pg.Client, watcher = owner): Promise<void> {
-  const pid = (client as pg.Client & { processID: number }).processID;
-  for (let i = 0; i < 500; i++) {
-    const { rows } = await watcher.query('SELECT FROM pg_locks WHERE pid = $1 AND NOT granted', [pid]);
-    if (rows.length > 0) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`backend ${pid} did not come to wait for a lock`);
-}
-
 /**
  * Both write; the second commits while the first, flushed already, still holds its locks.
  * @returns whether the second had to wait
@@ -48,7 +37,7 @@ async function race(first: string, second: string): Promise<boolean> {
   await two.query(second);
   await one.query('SET CONSTRAINTS ALL IMMEDIATE');
   const committed = two.query('COMMIT').then(() => false);
-  const waited = await Promise.race([committed, untilWaiting(two).then(() => true)]);
+  const waited = await Promise.race([committed, untilWaiting(two, owner).then(() => true)]);
   await one.query('COMMIT');
   await committed;
   return waited;
@@ -131,7 +120,7 @@ describe.each(['REPEATABLE READ', 'SERIALIZABLE'])('with locks by tview, under %
       () => 'committed',
       (error: { code: string }) => error.code,
     );
-    await untilWaiting(one);
+    await untilWaiting(one, owner);
     await two.query('COMMIT');
     expect(await committed).toBe('40001');
     expect(await owed(database)).toEqual(nothing);

@@ -7,6 +7,7 @@ import { repairPending } from '../../../src/database/repair.ts';
 import { applyText } from '../../kit/blog.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
+import { untilWaiting } from './support.ts';
 
 async function installed(
   sql: string,
@@ -160,10 +161,7 @@ test.each([
   await one.query('BEGIN; INSERT INTO tb_post VALUES (1, -1), (2, -1)');
   await one.query('SET CONSTRAINTS ALL IMMEDIATE');
   const renamed = two.query(`UPDATE tb_user SET name = 'new'`);
-  const pid = (two as pg.Client & { processID: number }).processID;
-  const isWaiting = async () =>
-    (await owner.query('SELECT FROM pg_locks WHERE pid = $1 AND NOT granted', [pid])).rowCount === 1;
-  await expect.poll(isWaiting).toBe(true);
+  await untilWaiting(two, owner);
   await one.query('COMMIT');
   await renamed;
   expect(await divergence(owner, 'public.tv_post')).toEqual(inStep);

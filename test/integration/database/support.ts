@@ -92,6 +92,17 @@ export async function owed(database: FreshDatabase): Promise<Divergence & { queu
   }
 }
 
+/** Waits until the client's backend waits for a lock. */
+export async function untilWaiting(client: pg.Client, watcher: pg.Client): Promise<void> {
+  const pid = (client as pg.Client & { processID: number }).processID;
+  for (let i = 0; i < 500; i++) {
+    const { rows } = await watcher.query('SELECT FROM pg_locks WHERE pid = $1 AND NOT granted', [pid]);
+    if (rows.length > 0) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error(`backend ${pid} did not come to wait for a lock`);
+}
+
 /** What an administrator does who wants the other kind of locks. */
 export async function useLocks(owner: pg.Client, protocol: LockProtocol): Promise<void> {
   await owner.query(`UPDATE tviews.setting SET value = $1 WHERE name = 'lock_protocol'`, [protocol]);

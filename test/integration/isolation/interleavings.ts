@@ -3,6 +3,8 @@
  * One is written as a word, a letter for each step: `abba` is the first step of a, both of b, the second of a.
  */
 
+import { Random } from '../../kit/random.ts';
+
 const letters = 'abcdefgh';
 
 /** How many there are: (n1 + n2 + …)! / (n1! n2! …). */
@@ -40,28 +42,10 @@ export function chooseInterleavings(steps: readonly number[], bound: number, see
   if (countInterleavings(steps) <= bound) return [...everyInterleaving(steps)];
   const serial = steps.map((own, i) => letters[i]!.repeat(own));
   const chosen = new Set([serial.join(''), serial.toReversed().join('')]);
-  const random = generator(seed);
+  const random = Random.of(seed);
   const deck = steps.flatMap((own, i) => Array<string>(own).fill(letters[i]!));
-  while (chosen.size < bound) chosen.add(shuffled(deck, random).join(''));
+  while (chosen.size < bound) chosen.add(random.shuffled(deck).join(''));
   return [...chosen].toSorted();
-}
-
-function shuffled<T>(items: readonly T[], random: () => number): T[] {
-  const result = [...items];
-  for (let i = result.length - 1; i > 0; i--) {
-    const j = Math.floor(random() * (i + 1));
-    [result[i], result[j]] = [result[j]!, result[i]!];
-  }
-  return result;
-}
-
-/** Lehmer's generator: numbers from 0 to below 1. */
-function generator(seed: number): () => number {
-  let state = (Math.abs(Math.trunc(seed)) % 0x7ffffffe) + 1;
-  return () => {
-    state = (state * 48271) % 0x7fffffff;
-    return state / 0x7fffffff;
-  };
 }
 
 /** The session whose turn a letter is, from 0. */

@@ -1,7 +1,8 @@
 /** World after world until so many transactions have committed, or something is wrong. */
+
+import { Random } from '../../kit/random.ts';
 import { randomDefinitions } from './definition.ts';
 import type { Conditions } from './flaw.ts';
-import { Random } from './random.ts';
 import { designScript } from './report.ts';
 import { randomSchema } from './schema.ts';
 import { Tally } from './tally.ts';
@@ -59,7 +60,7 @@ export class Campaign {
 
   async #world(number: number): Promise<void> {
     const { seed, conditions, stretches, rounds, goesOnUntilRowsDiverge } = this.#plan;
-    const random = new Random(seed, number);
+    const random = Random.mixed(seed, number);
     const schema = randomSchema(random);
     const design: Design = { schema, definitions: randomDefinitions(random, schema), conditions };
     const world = await open(design, random.int(8, 12));

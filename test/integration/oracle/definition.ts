@@ -1,6 +1,7 @@
 /** Random definitions over a schema: ordinary views, and tviews that may read those views and each other. */
+
+import type { Random } from '../../kit/random.ts';
 import { Expressions, emptyQuery, fromClause, whereClause } from './expressions.ts';
-import type { Random } from './random.ts';
 import { columnsList, type Edge, edgeCondition, edgesOf, type Relation, relationsOf } from './relation.ts';
 import type { Schema } from './schema.ts';
 

@@ -2,7 +2,7 @@
  * Random expressions over the row of a relation: along edges in both directions, as joins and as correlated subqueries, to a
  * depth. Everything they give is determined by the rows alone: each aggregate that shows an order has a total one.
  */
-import type { Random } from './random.ts';
+import type { Random } from '../../kit/random.ts';
 import { columnsList, type Edge, edgeCondition, edgesOf, type Relation } from './relation.ts';
 
 /** A relation under the name it has in FROM. */

@@ -2,7 +2,7 @@
  * Random schemas: few tables, keys of every kind, links with and without foreign keys. A table's rows are numbered from 1 to
  * `hotRows`; what number 3 is as a key depends on the key's type. So few, that transactions meet all the time.
  */
-import type { Random } from './random.ts';
+import type { Random } from '../../kit/random.ts';
 
 export const hotRows = 6;
 

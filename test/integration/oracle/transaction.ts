@@ -1,5 +1,5 @@
 /** Random transactions as values: what is done, at which level, along which path, and how it ends. */
-import type { Random } from './random.ts';
+import type { Random } from '../../kit/random.ts';
 import type { Schema } from './schema.ts';
 import { randomWrite } from './write.ts';
 

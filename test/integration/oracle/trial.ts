@@ -1,5 +1,5 @@
 /** One world under load: transactions of all sessions between two checkpoints, and what the checkpoint finds. */
-import { Random } from './random.ts';
+import { Random } from '../../kit/random.ts';
 import type { Outcome } from './session.ts';
 import { isOrdinary, isOwnRead, type Tally } from './tally.ts';
 import { type Level, levels, randomTransaction, statementsOf, type Transaction } from './transaction.ts';
@@ -84,7 +84,7 @@ export async function runStretch(
 ): Promise<Failure | null> {
   const { schema, definitions } = world.design;
   const tviews = definitions.tviews.map(({ name }) => name);
-  const random = new Random(...seeds);
+  const random = Random.mixed(...seeds);
   await world.prepare(refill(random, schema));
   let { data } = await world.look();
   // Not always: TRUNCATE and kept snapshots limit what a read in the middle can be held to.

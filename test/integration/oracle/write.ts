@@ -1,5 +1,5 @@
 /** Random writes of a few rows of a hot set, of every kind a source can see. */
-import type { Random } from './random.ts';
+import type { Random } from '../../kit/random.ts';
 import {
   columnsOf,
   hotRows,

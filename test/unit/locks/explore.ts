@@ -1,7 +1,8 @@
 /** Runs a scenario under one order of steps, under random orders, or under every order there is. */
+
+import type { Random } from '../../kit/random.ts';
 import { Database, Failed, isAdvisory, Locks, type Request } from './database.ts';
 import type { Rule } from './protocol.ts';
-import type { Random } from './random.ts';
 import type { Scenario } from './scenario.ts';
 import { type Session, session, type World } from './transaction.ts';
 import { addAllKeys, contentOf, sameContent } from './view.ts';
@@ -145,7 +146,7 @@ export function randomly(random: Random): Choose {
       isGathering = false;
     }
     const same = runnable.findIndex(({ number }) => number === last);
-    const choice = same >= 0 && random.chance(inertia) ? same : random.between(0, runnable.length - 1);
+    const choice = same >= 0 && random.chance(inertia) ? same : random.int(0, runnable.length - 1);
     last = runnable[choice]!.number;
     return choice;
   };

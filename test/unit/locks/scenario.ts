@@ -1,5 +1,5 @@
 /** Schemas filled with rows, and transactions to run on them. */
-import type { Random } from './random.ts';
+import type { Random } from '../../kit/random.ts';
 import { makeSchema, NULL, pathTables, type Row, type Schema, type Shape } from './schema.ts';
 import type { Program, Statement, Where } from './transaction.ts';
 import { addAllKeys, contentOf, type State } from './view.ts';
@@ -88,7 +88,7 @@ export function makeScenario(random: Random, options: Options): Scenario {
   // Transactions that touch one path meet; those that touch anything seldom do.
   const paths = schema.definitions.map((view) => pathTables(view, random.pick(view.occurrences)));
   const tables = paths.flat().filter((table) => table < schema.sources);
-  const programs = Array.from({ length: random.between(...options.transactions) }, (_, place) =>
+  const programs = Array.from({ length: random.int(...options.transactions) }, (_, place) =>
     makeProgram(random, schema, rows, values, tables, options, 'ABC'[place]!),
   );
   return { schema, state: fill(schema, rows), programs };
@@ -109,7 +109,7 @@ function makeLink(
   if (random.chance(0.08)) return NULL;
   const key = schema.foreignKeys.find((each) => each.table === table && each.column === column);
   const targets = key === undefined ? [] : present(rows[key.target]!);
-  return targets.length > 0 && random.chance(0.95) ? random.pick(targets) : random.between(1, values);
+  return targets.length > 0 && random.chance(0.95) ? random.pick(targets) : random.int(1, values);
 }
 
 function makeRow(
@@ -137,7 +137,7 @@ function makeProgram(
   name: string,
 ): Program {
   const statements: Statement[] = [];
-  const count = random.between(1, options.mostStatements);
+  const count = random.int(1, options.mostStatements);
   const isFlushing = random.chance(options.flushes);
   for (let place = 0; place < count; place += 1) {
     if (isFlushing && place > 0 && random.chance(0.6)) statements.push({ kind: 'flush' });
@@ -162,7 +162,7 @@ function makeStatement(
   value: string,
 ): Statement {
   const table =
-    tables.length > 0 && random.chance(0.85) ? random.pick(tables) : random.between(0, schema.sources - 1);
+    tables.length > 0 && random.chance(0.85) ? random.pick(tables) : random.int(0, schema.sources - 1);
   if (random.chance(options.truncates) && !schema.foreignKeys.some((key) => key.target === table))
     return { kind: 'truncate', table };
   const width = schema.widths[table]!;
@@ -172,10 +172,10 @@ function makeStatement(
   );
   // Now and then a row that is not there, or is there already: it may be another transaction's.
   const anyId = (from: readonly number[]): number =>
-    from.length > 0 && random.chance(0.9) ? random.pick(from) : random.between(1, values + 1);
+    from.length > 0 && random.chance(0.9) ? random.pick(from) : random.int(1, values + 1);
   const where: Where =
     width > 1 && random.chance(0.15)
-      ? { column: random.between(1, width - 1), equals: random.between(1, values) }
+      ? { column: random.int(1, width - 1), equals: random.int(1, values) }
       : { column: 0, equals: anyId(ids) };
   const kind = random.next();
   if (kind < 0.28 || ids.length === 0)
@@ -183,6 +183,6 @@ function makeStatement(
   if (kind < 0.42) return { kind: 'delete', table, where };
   if (kind < 0.5) return { kind: 'filter', table, where };
   if (kind < 0.62 || width === 1) return { kind: 'value', table, where, value };
-  const column = random.between(1, width - 1);
+  const column = random.int(1, width - 1);
   return { kind: 'link', table, where, column, to: makeLink(random, schema, rows, values, table, column) };
 }

@@ -2,7 +2,7 @@
  * Tables, definitions as trees of occurrences, and how they are made up. Column 0 of every table is its id, which never
  * changes; the others are link columns of small numbers, 0 standing for NULL. Few values, so that rows meet.
  */
-import type { Random } from './random.ts';
+import type { Random } from '../../kit/random.ts';
 
 export interface Row {
   readonly columns: readonly number[];
@@ -122,19 +122,19 @@ export function makeSchema(random: Random, shape: Shape): Schema {
   for (let view = 0; view < shape.views; view += 1) {
     const occurrences: Occurrence[] = [];
     drafts.push(occurrences);
-    const wanted = random.between(2, shape.mostOccurrences);
-    const readsFirst = view === 0 ? -1 : random.between(0, wanted - 1);
+    const wanted = random.int(2, shape.mostOccurrences);
+    const readsFirst = view === 0 ? -1 : random.int(0, wanted - 1);
     const chooseTable = (place: number): number => {
       if (place === readsFirst) return FIRST_TARGET;
       return tables.length > 0 && random.chance(view === 0 ? 0.2 : 0.4)
-        ? random.between(0, tables.length - 1)
+        ? random.int(0, tables.length - 1)
         : newTable();
     };
     /** A link column, shared with another link now and then: a row is then re-pointed and referred to by one value. */
     const linkColumn = (table: number): number => {
-      if (table === FIRST_TARGET) return random.between(1, TARGET_WIDTH - 1);
+      if (table === FIRST_TARGET) return random.int(1, TARGET_WIDTH - 1);
       const width = tables[table]!;
-      if (width > 1 && (width > 4 || random.chance(0.25))) return random.between(1, width - 1);
+      if (width > 1 && (width > 4 || random.chance(0.25))) return random.int(1, width - 1);
       tables[table] = width + 1;
       return width;
     };

@@ -3,10 +3,10 @@
  * LOCKS_SCHEDULES says how many orders each search tries, TVIEWS_TEST_SEED where it begins.
  */
 import { describe, expect, test, vi } from 'vitest';
+import { Random } from '../../kit/random.ts';
 import { seed } from '../../kit/seed.ts';
 import { randomly, replay, run } from './explore.ts';
 import { LESS, RULE, type Rule, SAFE, WEAKENED } from './protocol.ts';
-import { Random } from './random.ts';
 import { makeScenario, type Options, PROFILES } from './scenario.ts';
 import { describeFailure, search, type Tally } from './search.ts';
 
@@ -51,7 +51,7 @@ test('what is printed of a stale row is small and goes stale again', () => {
 
 test('a schedule is run again as it was', () => {
   for (let at = 1; at <= 50; at += 1) {
-    const random = new Random(at);
+    const random = Random.of(at);
     const scenario = makeScenario(random, PROFILES['flushes in the middle']);
     const first = run(scenario, RULE, randomly(random))!;
     expect(run(scenario, RULE, replay(first.schedule))).toEqual(first);

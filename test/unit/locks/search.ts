@@ -1,7 +1,8 @@
 /** Looks for a stale row under a rule; what it finds it makes small and prints so that a person can follow it. */
+
+import { Random } from '../../kit/random.ts';
 import { type Outcome, randomly, replay, run } from './explore.ts';
 import type { Rule } from './protocol.ts';
-import { Random } from './random.ts';
 import { fill, makeScenario, type Options, type Scenario } from './scenario.ts';
 import { defineView, type Row } from './schema.ts';
 import type { Program, Statement } from './transaction.ts';
@@ -40,7 +41,7 @@ export function search(
     found: null,
   };
   for (let at = seed; tally.schedules < schedules; at += 1) {
-    const random = new Random(at);
+    const random = Random.of(at);
     const scenario = makeScenario(random, options);
     for (let order = 0; order < ORDERS; order += 1) {
       add(tally, run(scenario, rule, randomly(random))!, at);
@@ -64,7 +65,7 @@ function add(tally: Tally, outcome: Outcome, seed: number): void {
 
 /** The scenario of a seed, in as few parts as still go stale under some order. */
 export function shrink(rule: Rule, options: Options, seed: number): Scenario {
-  let scenario = makeScenario(new Random(seed), options);
+  let scenario = makeScenario(Random.of(seed), options);
   for (;;) {
     const smaller = [...parts(scenario)].find((each) => goesStale(rule, each, seed) !== null);
     if (smaller === undefined) return scenario;
@@ -73,7 +74,7 @@ export function shrink(rule: Rule, options: Options, seed: number): Scenario {
 }
 
 function goesStale(rule: Rule, scenario: Scenario, seed: number): Outcome | null {
-  const random = new Random(seed);
+  const random = Random.of(seed);
   for (let order = 0; order < 600; order += 1) {
     const outcome = run(scenario, rule, randomly(random))!;
     if (outcome.stale.length > 0) return outcome;

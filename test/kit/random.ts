@@ -1,17 +1,30 @@
-/** A seeded stream of choices: the same seed gives the same schemas, definitions and transactions. */
+/** A seeded stream of choices: what is made up in a test is replayed from its seeds. */
 export class Random {
   #state: number;
 
-  constructor(...seeds: readonly number[]) {
-    this.#state = 0;
-    for (const seed of seeds) {
-      this.#state = Math.imul(this.#state ^ seed, 0x9e3779b1) >>> 0;
-      this.#next();
-    }
+  private constructor(state: number) {
+    this.#state = state >>> 0;
   }
 
-  /** Mulberry32. */
-  #next(): number {
+  static of(seed: number): Random {
+    const random = new Random(seed);
+    // Neighbouring seeds would begin alike.
+    random.next();
+    random.next();
+    return random;
+  }
+
+  static mixed(...seeds: readonly number[]): Random {
+    const random = new Random(0);
+    for (const seed of seeds) {
+      random.#state = Math.imul(random.#state ^ seed, 0x9e3779b1) >>> 0;
+      random.next();
+    }
+    return random;
+  }
+
+  /** From 0 to below 1: Mulberry32. */
+  next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let t = this.#state;
     t = Math.imul(t ^ (t >>> 15), t | 1);
@@ -21,11 +34,11 @@ export class Random {
 
   /** A whole number from `least` to `most`, both possible. */
   int(least: number, most: number): number {
-    return least + Math.floor(this.#next() * (most - least + 1));
+    return least + Math.floor(this.next() * (most - least + 1));
   }
 
   chance(probability: number): boolean {
-    return this.#next() < probability;
+    return this.next() < probability;
   }
 
   pick<T>(choices: readonly T[]): T {
@@ -36,7 +49,7 @@ export class Random {
   /** One of the names, each as often as its number says. */
   weighted<Name extends string>(weights: Readonly<Record<Name, number>>): Name {
     const entries = Object.entries(weights) as [Name, number][];
-    let left = this.#next() * entries.reduce((sum, [, weight]) => sum + weight, 0);
+    let left = this.next() * entries.reduce((sum, [, weight]) => sum + weight, 0);
     for (const [name, weight] of entries) {
       left -= weight;
       if (left < 0) return name;
@@ -46,5 +59,14 @@ export class Random {
 
   list<T>(length: number, make: (index: number) => T): T[] {
     return Array.from({ length }, (_, index) => make(index));
+  }
+
+  shuffled<T>(items: readonly T[]): T[] {
+    const result = [...items];
+    for (let i = result.length - 1; i > 0; i--) {
+      const j = this.int(0, i);
+      [result[i], result[j]] = [result[j]!, result[i]!];
+    }
+    return result;
   }
 }
