@@ -66,7 +66,11 @@ export class Session {
     } catch (error) {
       // What is no answer of the server's has no code, and so is nothing that may happen.
       const code = error instanceof pg.DatabaseError || error instanceof Refusal ? error.code : undefined;
-      return { kind: 'refused', code: code ?? 'without code', message: String(error) };
+      return {
+        kind: 'refused',
+        code: code ?? 'without code',
+        message: error instanceof Error ? error.message : String(error),
+      };
     }
   }
 

@@ -5,8 +5,9 @@ import type { Transaction } from './transaction.ts';
 /** Errors that concurrent writers get from PostgreSQL: conflicts, deadlocks, violated constraints, a lock that took too long. */
 const ordinary = /^(40001|40P01|55P03|23\d\d\d)$/;
 /**
- * An assertion of PostgreSQL's on rows that foreign keys lock while they are updated (met once in some 100,000 transactions
- * above READ COMMITTED, with cascades). None refers to a tv_ table, so it is about rows of the sources, which we do not write.
+ * An assertion of PostgreSQL's on rows that foreign keys lock while they are updated: an update that is being rolled back counts
+ * as no conflict any more, and as a member still. Without tviews pgbench meets it every few seconds (README.md here). None refers
+ * to a tv_ table, so it is about rows of the sources, which we do not write.
  */
 const serversOwn = /^new multixact has more than one updating member/;
 /** Ours, in the classes above: they say that a definition is at fault, which those generated here must not be. */
