@@ -8,7 +8,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { type DatabaseSettings, findDatabase, type Settings } from '../src/config/settings.ts';
 import { SqlState, TviewsError } from '../src/errors/errors.ts';
 import type { Logger } from '../src/observe/log.ts';
-import type { Metrics, PoolSnapshot, VerifiedTview } from '../src/observe/metrics.ts';
+import type { Metrics, PoolSnapshot, SuspendedTview, VerifiedTview } from '../src/observe/metrics.ts';
 import { readAuthFile } from './client/auth-file.ts';
 import { acceptClient, type ClientLogin } from './client/login.ts';
 import { startJanitor } from './pool/janitor.ts';
@@ -46,6 +46,8 @@ export interface RunningProxy {
   /** Whether a server can be reached: a login, or a pool that has one. */
   ready(): Promise<{ readonly ok: boolean; readonly reason?: string }>;
   pools(): readonly PoolSnapshot[];
+  /** Tviews that nobody keeps in step. */
+  suspended(): readonly SuspendedTview[];
   /** What the background verifier knows; empty where it is off. */
   verification(): readonly VerifiedTview[];
   /** Stops listening, closes clients between transactions within `graceMs`, then everything. */
@@ -126,6 +128,7 @@ class ProxyServer implements RunningProxy {
       this.#servers.push(server);
     }
     this.#metrics.watchPools(() => this.pools());
+    this.#metrics.watchSuspended(() => this.suspended());
     this.#metrics.watchVerification(() => this.verification());
     this.#metrics.watchStatements(this.#store);
     this.#stopJanitor = startJanitor(() => this.#pools.values());
@@ -332,7 +335,7 @@ class ProxyServer implements RunningProxy {
       ...owner,
       connectTimeoutMs: this.#settings.pgbouncer.server_connect_timeout * 1000,
     };
-    const catalog = new Catalog(connection, this.#log);
+    const catalog = new Catalog(database.name, connection, this.#log);
     this.#catalogs.set(id, catalog);
     const { verify_interval: intervalMs, verify_rows: rows } = this.#settings.tviews;
     if (intervalMs > 0) {
@@ -385,6 +388,10 @@ class ProxyServer implements RunningProxy {
 
   verification(): readonly VerifiedTview[] {
     return this.#verifiers.flatMap((verifier) => verifier.verified());
+  }
+
+  suspended(): readonly SuspendedTview[] {
+    return [...this.#catalogs.values()].flatMap((catalog) => catalog.suspended());
   }
 
   async ready(): Promise<{ readonly ok: boolean; readonly reason?: string }> {

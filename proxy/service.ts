@@ -88,6 +88,12 @@ export function statusPage(proxy: RunningProxy, metrics: Metrics): StatusPage {
       },
       {
         kind: 'table',
+        heading: 'Suspended',
+        columns: ['database', 'tview', 'to bring it in step'],
+        rows: proxy.suspended().map(({ database, tview }) => [database, tview, `tviews resume ${tview}`]),
+      },
+      {
+        kind: 'table',
         heading: 'Verification',
         columns: ['database', 'tview', 'rows compared', 'divergent rows', 'last full pass', 'problem'],
         rows: proxy

@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import { registryChannel } from '../../src/database/generate.ts';
 import { type ProxyRegistry, readRegistry } from '../../src/database/list.ts';
 import { executorOf } from '../../src/database/node-postgres.ts';
+import type { SuspendedTview } from '../../src/observe/metrics.ts';
 import { functionCall } from '../wire/messages/requests.ts';
 import { type OwnerConnection, ownerClient } from './owner.ts';
 import { Repairs } from './repairs.ts';
@@ -29,12 +30,15 @@ export interface CatalogSnapshot {
   readonly claimMessage: Buffer;
   readonly flushOid: number;
   readonly tviewNames: ReadonlyMap<number, string>;
+  /** Those of them that nobody keeps in step. */
+  readonly suspended: ReadonlySet<number>;
   /** Their names without the schema. */
   readonly tviewTables: ReadonlyMap<number, string>;
   readonly sourceNames: ReadonlyMap<number, string>;
 }
 
 export class Catalog {
+  readonly #name: string;
   readonly #owner: OwnerConnection;
   readonly #log: Logger;
   #client: pg.Client | null = null;
@@ -46,7 +50,9 @@ export class Catalog {
   #readAgain = false;
   readonly repairs: Repairs;
 
-  constructor(owner: OwnerConnection, log: Logger) {
+  /** @param name the database's in the settings, which people know it by */
+  constructor(name: string, owner: OwnerConnection, log: Logger) {
+    this.#name = name;
     this.#owner = owner;
     this.#log = log.child({ database: owner.database });
     this.#reread = setInterval(() => void this.reload(), REREAD_MS);
@@ -57,6 +63,14 @@ export class Catalog {
   /** Null until it was read, and when the database has no tviews. */
   get snapshot(): CatalogSnapshot | null {
     return this.#snapshot;
+  }
+
+  suspended(): SuspendedTview[] {
+    const { suspended, tviewNames } = this.#snapshot ?? {};
+    return [...(suspended ?? [])].map((id) => ({
+      database: this.#name,
+      tview: tviewNames?.get(id) ?? String(id),
+    }));
   }
 
   /** Resolves after the first attempt, whether it worked or not. */
@@ -145,6 +159,7 @@ function snapshotOf(registry: ProxyRegistry | null): CatalogSnapshot | null {
     flushOid: registry.functions.flush,
     sourceNames: new Map(registry.sources.map((source) => [source.id, `${source.schema}.${source.name}`])),
     tviewTables: new Map(registry.tviews.map((tview) => [tview.id, tview.name])),
+    suspended: new Set(registry.tviews.filter(({ isSuspended }) => isSuspended).map(({ id }) => id)),
     tviewNames: new Map(registry.tviews.map((tview) => [tview.id, `${tview.schema}.${tview.name}`])),
   };
 }

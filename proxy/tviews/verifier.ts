@@ -38,6 +38,8 @@ export interface VerifierOptions {
   readonly restFactor: number;
 }
 
+type VerifiedCatalog = Pick<CatalogSnapshot, 'tviewNames' | 'tviewTables' | 'suspended'>;
+
 /** How far we are with one tview. */
 interface Walk {
   readonly id: number;
@@ -55,7 +57,7 @@ interface Walk {
 export class Verifier {
   readonly #database: string;
   readonly #owner: OwnerConnection;
-  readonly #catalog: () => Pick<CatalogSnapshot, 'tviewNames' | 'tviewTables'> | null;
+  readonly #catalog: () => VerifiedCatalog | null;
   readonly #options: VerifierOptions;
   readonly #log: Logger;
   readonly #walks = new Map<number, Walk>();
@@ -69,7 +71,7 @@ export class Verifier {
   constructor(
     database: string,
     owner: OwnerConnection,
-    catalog: () => Pick<CatalogSnapshot, 'tviewNames' | 'tviewTables'> | null,
+    catalog: () => VerifiedCatalog | null,
     options: VerifierOptions,
     log: Logger,
   ) {
@@ -110,7 +112,8 @@ export class Verifier {
   async #sample(): Promise<void> {
     const catalog = this.#catalog();
     if (catalog === null) return;
-    const walk = this.#next([...catalog.tviewNames.keys()]);
+    // One that is suspended differs by intent, and begins anew when it is resumed.
+    const walk = this.#next([...catalog.tviewNames.keys()].filter((id) => !catalog.suspended.has(id)));
     if (walk === null) return;
     const tview = catalog.tviewNames.get(walk.id)!;
     try {

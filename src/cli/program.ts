@@ -7,6 +7,7 @@ import { addInit } from './commands/init.ts';
 import { addList } from './commands/list.ts';
 import { addRebuild } from './commands/rebuild.ts';
 import { addStatus } from './commands/status.ts';
+import { addResume, addSuspend } from './commands/suspend.ts';
 import { addUninstall } from './commands/uninstall.ts';
 import { addVerify } from './commands/verify.ts';
 import { packageVersion } from './package.ts';
@@ -28,6 +29,8 @@ export function buildProgram(surroundings: Surroundings = processSurroundings): 
   addStatus(program, surroundings);
   addVerify(program, surroundings);
   addRebuild(program, surroundings);
+  addSuspend(program, surroundings);
+  addResume(program, surroundings);
   addDrop(program, surroundings);
   addUninstall(program, surroundings);
   addCheckConfig(program, surroundings);

@@ -9,14 +9,13 @@ import { dropRegistered, dropTview, refuseWhileRead } from './drop.ts';
 import { equalityOperators } from './equality.ts';
 import type { SqlExecutor } from './executor.ts';
 import { ticketName } from './flush-function.ts';
-import { generateCapture, generateFlush, generateRefresh, stampTicket } from './generate.ts';
+import { generateFlush, generateRefresh, generateSources, lockTables, stampTicket } from './generate.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
 import { inTransaction } from './migrate.ts';
 import {
-  applyLock,
   findTview,
   isBroken,
-  loadRegistry,
+  lockRegistry,
   movedOf,
   type RegisteredTview,
   type Registry,
@@ -59,10 +58,7 @@ export async function applyTview(
   hooks: ApplyHooks = {},
 ): Promise<Applied> {
   await requireTransaction(executor, 'CREATE TVIEW');
-  const { settings } = await loadRegistry(executor);
-  // One apply at a time: each generates flush from all that is registered, and would drop the other's section.
-  await executor.query('SELECT pg_catalog.pg_advisory_xact_lock($1, $2)', [settings.lockSpace, applyLock]);
-  const registry = await loadRegistry(executor);
+  const registry = await lockRegistry(executor);
   await requireLandlord(executor);
 
   const table = await tableName(executor, statement);
@@ -132,9 +128,7 @@ async function create(executor: SqlExecutor, registry: Registry, creation: Creat
     // a change nobody has recorded. This lock waits until all of those are over, and keeps new ones out until we commit.
     // Tables behind tviews that we read count too: their writers may be about to flush with a flush that knows nothing of
     // us. The triggers below take the same lock; taken here, all at once and in one order, nothing is half done.
-    for (const source of tablesBelow(registry, plan.sources)) {
-      await executor.query(`LOCK TABLE ${quoteQualified(source.table)} IN SHARE ROW EXCLUSIVE MODE`);
-    }
+    await lockTables(executor, tablesBelow(registry, plan.sources), []);
 
     hooks.step?.('capture', table);
     const extended = await register(executor, registry, statement, plan);
@@ -142,11 +136,7 @@ async function create(executor: SqlExecutor, registry: Registry, creation: Creat
     // With a ticket that no snapshot older than this transaction's commit sees: the fill has read what such a one does not.
     await executor.query(`CREATE SEQUENCE tviews.${ticketName(tview.id)}`);
     await stampTicket(executor, tview.id);
-    for (const [i, sourceId] of tview.sourceIds.entries()) {
-      await generateCapture(executor, extended, sourceId);
-      const below = extended.tviews.find(({ oid }) => oid === plan.sources[i]!.oid);
-      if (below !== undefined) await generateRefresh(executor, extended, below);
-    }
+    await generateSources(executor, extended, tview, { moved: 'refuse' });
     await generateRefresh(executor, extended, tview);
     await generateFlush(executor, extended);
 
@@ -315,6 +305,7 @@ async function register(
     table: plan.table,
     view: plan.view,
     sourceIds,
+    isSuspended: false,
   };
   return { ...registry, tviews: [...registry.tviews, tview], sources };
 }

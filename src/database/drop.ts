@@ -4,14 +4,12 @@ import { SqlState, TviewsError } from '../errors/errors.ts';
 import { compareCostFunctionName, compareFunctionName } from './compare-function.ts';
 import type { SqlExecutor } from './executor.ts';
 import { ticketName } from './flush-function.ts';
-import { generateCapture, generateFlush, generateRefresh } from './generate.ts';
+import { generateFlush, generateSources, lockTables } from './generate.ts';
 import { quoteQualified } from './identifier.ts';
 import { refreshFunctionName } from './refresh-function.ts';
 import {
-  applyLock,
   findTview,
-  loadRegistry,
-  movedOf,
+  lockRegistry,
   type RegisteredTview,
   type Registry,
   readersOf,
@@ -26,12 +24,7 @@ export async function dropTview(
   statement: DropTview,
 ): Promise<{ action: 'dropped' | 'skipped' }> {
   await requireTransaction(executor, 'DROP TVIEW');
-  let registry = await loadRegistry(executor);
-  await executor.query('SELECT pg_catalog.pg_advisory_xact_lock($1, $2)', [
-    registry.settings.lockSpace,
-    applyLock,
-  ]);
-  registry = await loadRegistry(executor);
+  const registry = await lockRegistry(executor);
   const tview = await findTview(executor, registry, statement);
   if (tview === undefined) {
     if (statement.ifExists) return { action: 'skipped' };
@@ -72,28 +65,14 @@ export async function dropRegistered(
   const orphaned = registry.sources.filter((source) => !remaining.sources.includes(source));
   const behaviour = options.cascade ? 'CASCADE' : 'RESTRICT';
   return await withSettings(executor, { search_path: '' }, async () => {
-    // Whoever has written a source and not flushed yet still calls the refresh function we drop: wait for them. The
-    // stronger lock at once where triggers will go: two readers that both want to go on to a stronger lock never get it.
-    for (const { oid, table } of tablesBelow(registry, sourcesOf(registry, tview))) {
-      const goes = orphaned.some((source) => source.oid === oid);
-      await executor.query(
-        `LOCK TABLE ${quoteQualified(table)} IN ${goes ? 'ACCESS EXCLUSIVE' : 'SHARE ROW EXCLUSIVE'} MODE`,
-      );
-    }
+    // Whoever has written a source and not flushed yet still calls the refresh function we drop: wait for them.
+    await lockTables(executor, tablesBelow(registry, sourcesOf(registry, tview)), orphaned);
     await executor.query('DELETE FROM tviews.tview WHERE id = $1', [tview.id]);
     // By the names of now. Somebody may have dropped one of them, or a table of the definition with CASCADE.
     if (tview.table !== null) await executor.query(`DROP TABLE ${quoteQualified(tview.table)} ${behaviour}`);
     if (tview.view !== null) await executor.query(`DROP VIEW ${quoteQualified(tview.view)} ${behaviour}`);
-    for (const sourceId of tview.sourceIds) {
-      const source = registry.sources.find(({ id }) => id === sourceId);
-      // With the sources of before and the readers of after: a source that nobody reads loses its triggers.
-      await generateCapture(executor, { ...remaining, sources: registry.sources }, sourceId);
-      const below = remaining.tviews.find(({ oid }) => oid === source?.oid);
-      // One that has moved cannot be made anew, and tells of changes that nobody listens to, which does no harm.
-      if (below !== undefined && movedOf(remaining, below).length === 0) {
-        await generateRefresh(executor, remaining, below);
-      }
-    }
+    // With the sources of before and the readers of after: a source that nobody reads loses its triggers.
+    await generateSources(executor, { ...remaining, sources: registry.sources }, tview, { moved: 'leave' });
     await executor.query('DELETE FROM tviews.source WHERE id = ANY ($1)', [orphaned.map(({ id }) => id)]);
     await generateFlush(executor, remaining);
     // By their names: an earlier version of ours may have made them with other arguments.

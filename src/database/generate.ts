@@ -19,10 +19,12 @@ import {
   capturedSource,
   flushedTviews,
   isBroken,
+  movedOf,
   type RegisteredTview,
   type Registry,
   refreshedTview,
   requireInPlace,
+  type tablesBelow,
 } from './registry.ts';
 
 /** Channel on which a change of the registry is told. */
@@ -33,6 +35,14 @@ const privilegesSql = sqlFile('privileges.sql');
 
 export async function familyOf(executor: SqlExecutor, oid: number): Promise<QualifiedName[]> {
   return await executor.query<{ schema: string; name: string }>(familySql(), [oid]);
+}
+
+/** Whether there is something to take away: to drop what is not there would tell so, and wait for whoever uses the table. */
+async function isCaptured(executor: SqlExecutor, sourceId: number): Promise<boolean> {
+  const [row] = await executor.query<{ captured: boolean }>(
+    `SELECT pg_catalog.to_regproc('tviews.${captureFunctionName(sourceId, 'insert')}') IS NOT NULL AS captured`,
+  );
+  return row!.captured;
 }
 
 /** The triggers and functions of one source; taken away where no tview reads it any more. */
@@ -51,6 +61,7 @@ export async function generateCapture(
     ]);
   }
   if (registered.kind === 'tview') return;
+  if (captured === undefined && !(await isCaptured(executor, sourceId))) return;
   const family = await familyOf(executor, registered.oid);
   const keyEquality = await equalityOperators(executor, registered.oid, captured?.primaryKey ?? []);
   const statements: string[] = [];
@@ -68,6 +79,42 @@ export async function generateCapture(
     }
   }
   await run(executor, statements);
+}
+
+/**
+ * What tells a tview of changes: the captures of its tables, and the refresh functions of the tviews it reads. Generated again
+ * when it comes or goes. @param options whether a tview below that has moved is an error, or tells of changes as it did before
+ */
+export async function generateSources(
+  executor: SqlExecutor,
+  registry: Registry,
+  tview: RegisteredTview,
+  { moved }: { readonly moved: 'refuse' | 'leave' },
+): Promise<void> {
+  for (const sourceId of tview.sourceIds) {
+    await generateCapture(executor, registry, sourceId);
+    const source = registry.sources.find(({ id }) => id === sourceId);
+    const below = registry.tviews.find(({ oid }) => oid === source?.oid);
+    if (below === undefined || (moved === 'leave' && movedOf(registry, below).length > 0)) continue;
+    await generateRefresh(executor, registry, below);
+  }
+}
+
+/**
+ * Waits until all who have written these tables are over, and keeps new writers out until our transaction ends.
+ * @param tables in the order of tablesBelow
+ * @param losing sources that lose their triggers: with the stronger lock at once. Two readers that both want to go on to a
+ *   stronger lock never get it
+ */
+export async function lockTables(
+  executor: SqlExecutor,
+  tables: ReturnType<typeof tablesBelow>,
+  losing: readonly { readonly oid: number }[],
+): Promise<void> {
+  for (const { oid, table } of tables) {
+    const mode = losing.some((source) => source.oid === oid) ? 'ACCESS EXCLUSIVE' : 'SHARE ROW EXCLUSIVE';
+    await executor.query(`LOCK TABLE ${quoteQualified(table)} IN ${mode} MODE`);
+  }
 }
 
 export async function generateRefresh(

@@ -1,5 +1,5 @@
 /** Reads the registry: for people (list, status) and for the proxy. */
-import type { Advice } from '../definition/plan.ts';
+import type { Advice, QualifiedName } from '../definition/plan.ts';
 import type { SqlExecutor } from './executor.ts';
 import { readMigrations, sqlFile } from './files.ts';
 import { loadRegistry, type Moved, movedOf, requireInstalled } from './registry.ts';
@@ -23,6 +23,8 @@ export interface ListedTview {
   readonly definition: string;
   readonly createdAt: Date;
   readonly changedAt: Date;
+  /** Since when it goes stale; null where it is kept in step. */
+  readonly suspendedAt: Date | null;
   /** As the planner has it; null where nobody has counted yet. */
   readonly estimatedRows: number | null;
   /** With indexes and long values. */
@@ -46,6 +48,7 @@ export async function listTviews(executor: SqlExecutor): Promise<ListedTview[]> 
     definition: string;
     created_at: Date;
     changed_at: Date;
+    suspended_at: Date | null;
     estimated_rows: string;
     bytes: string;
     sources: ListedTview['sources'] | null;
@@ -59,6 +62,7 @@ export async function listTviews(executor: SqlExecutor): Promise<ListedTview[]> 
     definition: row.definition,
     createdAt: row.created_at,
     changedAt: row.changed_at,
+    suspendedAt: row.suspended_at,
     estimatedRows: Number(row.estimated_rows) < 0 ? null : Number(row.estimated_rows),
     bytes: Number(row.bytes),
     sources: row.sources ?? [],
@@ -82,6 +86,8 @@ export interface Status {
     readonly name: string;
     readonly events: readonly string[];
   }[];
+  /** Tviews that are stale because somebody wants it so. */
+  readonly suspended: readonly (QualifiedName & { readonly since: Date })[];
   /** What tviews read by a name it has no more: renamed, replaced by another table of its name, or dropped. */
   readonly moved: readonly Moved[];
 }
@@ -100,6 +106,7 @@ export async function status(executor: SqlExecutor): Promise<Status> {
       queued: 0,
       toRepair: 0,
       blindTables: [],
+      suspended: [],
       moved: [],
     };
   }
@@ -111,18 +118,27 @@ export async function status(executor: SqlExecutor): Promise<Status> {
        (SELECT pg_catalog.count(*) FROM tviews.queue) AS queued`,
   );
   const pendingMigrations = migrations.filter((number) => !row!.done.includes(number));
-  const registry = pendingMigrations.length === 0 ? await loadRegistry(executor) : null;
+  const isCurrent = pendingMigrations.length === 0;
+  const registry = isCurrent ? await loadRegistry(executor) : null;
   return {
     installed: true,
     pendingMigrations,
     tviews: Number(row!.tviews),
     sources: Number(row!.sources),
     queued: Number(row!.queued),
-    toRepair: pendingMigrations.length === 0 ? await countToRepair(executor) : 0,
-    blindTables: await executor.query<Status['blindTables'][number]>(blindSql()),
+    toRepair: isCurrent ? await countToRepair(executor) : 0,
+    // What these ask for, an older schema does not have.
+    blindTables: isCurrent ? await executor.query<Status['blindTables'][number]>(blindSql()) : [],
+    suspended: isCurrent ? await executor.query<Status['suspended'][number]>(suspendedTviews) : [],
     moved: registry?.tviews.flatMap((tview) => movedOf(registry, tview)) ?? [],
   };
 }
+
+const suspendedTviews = `
+  SELECT t.schema, t.name, t.suspended_at AS since
+  FROM tviews.tview AS t
+  WHERE t.suspended_at IS NOT NULL
+  ORDER BY t.schema, t.name`;
 
 async function countToRepair(executor: SqlExecutor): Promise<number> {
   const [row] = await executor.query<{ count: string }>(
@@ -134,7 +150,7 @@ async function countToRepair(executor: SqlExecutor): Promise<number> {
 /** What the proxy knows of a database. */
 export interface ProxyRegistry {
   readonly sources: readonly (NamedObject & { readonly kind: 'table' | 'tview' })[];
-  readonly tviews: readonly NamedObject[];
+  readonly tviews: readonly (NamedObject & { readonly isSuspended: boolean })[];
   /** Views that read tviews, directly or through other views, with the ids of those tviews. */
   readonly views: readonly {
     readonly oid: number;

@@ -24,6 +24,8 @@ export interface RegisteredTview {
   readonly view: QualifiedName | null;
   /** In the order of `plan.sources`. */
   readonly sourceIds: readonly number[];
+  /** Goes stale until it is resumed: nothing is captured for it, and flush does not know it (suspend.ts). */
+  readonly isSuspended: boolean;
 }
 
 export interface RegisteredSource {
@@ -75,6 +77,16 @@ export async function loadRegistry(executor: SqlExecutor): Promise<Registry> {
     tviews,
     sources,
   };
+}
+
+/**
+ * For those who change it, until their transaction ends. One at a time: each generates flush from all that is registered, and
+ * would drop the other's section.
+ */
+export async function lockRegistry(executor: SqlExecutor): Promise<Registry> {
+  const { settings } = await loadRegistry(executor);
+  await executor.query('SELECT pg_catalog.pg_advisory_xact_lock($1, $2)', [settings.lockSpace, applyLock]);
+  return await loadRegistry(executor);
 }
 
 function numberSetting(
@@ -258,7 +270,10 @@ export function tablesBelow(
 export const sourcesOf = (registry: Registry, { sourceIds }: RegisteredTview): RegisteredSource[] =>
   registry.sources.filter(({ id }) => sourceIds.includes(id));
 
-/** A source as the union of what its readers need; undefined where nobody reads it. */
+/** The tviews that are kept in step: all that is generated for sources and for flush is for these. */
+const kept = ({ tviews }: Registry): RegisteredTview[] => tviews.filter(({ isSuspended }) => !isSuspended);
+
+/** A source as the union of what its readers need; undefined where nobody reads it, or only who is suspended. */
 export function capturedSource(
   registry: Registry,
   id: number,
@@ -267,7 +282,7 @@ export function capturedSource(
   const referenced = new Set<string>();
   const readers: { tview: number; referencedColumns: string[] }[] = [];
   let last: Source | undefined;
-  for (const tview of registry.tviews) {
+  for (const tview of kept(registry)) {
     const source = tview.plan.sources[tview.sourceIds.indexOf(id)];
     if (source === undefined) continue;
     last = source;
@@ -303,10 +318,12 @@ export function refreshedTview(registry: Registry, tview: RegisteredTview): Refr
 }
 
 export function flushedTviews(registry: Registry): FlushedTview[] {
-  return registry.tviews.map((tview) => ({
+  const tviews = kept(registry);
+  const isRead = (source: number): boolean => tviews.some(({ sourceIds }) => sourceIds.includes(source));
+  return tviews.map((tview) => ({
     id: tview.id,
     plan: tview.plan,
     sourceIds: tview.sourceIds,
-    ownSourceId: registry.sources.find(({ oid }) => oid === tview.oid)?.id ?? null,
+    ownSourceId: registry.sources.find(({ id, oid }) => oid === tview.oid && isRead(id))?.id ?? null,
   }));
 }

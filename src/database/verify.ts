@@ -63,6 +63,8 @@ export interface Verification extends Counts {
   readonly rows: readonly DivergentRow[];
   /** An aggregate without a total order may give the same rows in another order: a difference then may be none. */
   readonly unorderedAggregate: boolean;
+  /** Nobody keeps it in step: rows that differ are no fault, and are not repaired. */
+  readonly suspended: boolean;
   /** What the repair wrote and deleted, in this tview and those that read it; null where none was asked for or needed. */
   readonly repaired: { readonly written: number; readonly deleted: number } | null;
 }
@@ -128,8 +130,13 @@ export async function verifyTview(
     complete,
     rows,
     unorderedAggregate: tview.plan.advice.some(({ kind }) => kind === 'unordered-aggregate'),
+    suspended: tview.isSuspended,
     repaired:
-      options.repair === true && complete && signal?.aborted !== true && divergentRows(sum) > 0
+      options.repair === true &&
+      !tview.isSuspended &&
+      complete &&
+      signal?.aborted !== true &&
+      divergentRows(sum) > 0
         ? await mend(executor, tview, rows, divergentRows(sum))
         : null,
   };
@@ -286,6 +293,12 @@ export async function rebuild(
   name: string | { readonly schema: string | null; readonly name: string },
 ): Promise<{ readonly rows: number; readonly written: number; readonly deleted: number }> {
   const tview = await requireTview(executor, await loadRegistry(executor), name);
+  if (tview.isSuspended) {
+    const shown = `${tview.schema}.${tview.name}`;
+    throw new TviewsError(SqlState.objectNotInPrerequisiteState, `tview ${shown} is suspended`, {
+      hint: `Run "tviews resume ${shown}", which computes every row as well.`,
+    });
+  }
   const { rows, written, deleted } = await refreshAll(executor, tview);
   return { rows, written, deleted };
 }

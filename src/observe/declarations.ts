@@ -78,6 +78,12 @@ export const declarations = {
     help: 'When the background verifier last had compared every row, in seconds since 1970; absent before',
     labels: ['database', 'tview'],
   },
+  suspended: {
+    name: 'tviews_suspended',
+    kind: 'gauge',
+    help: '1 for each tview that is suspended, and so stale',
+    labels: ['database', 'tview'],
+  },
   clients: {
     name: 'tviews_clients',
     kind: 'gauge',

@@ -25,6 +25,12 @@ export interface PoolSnapshot {
   readonly servers: Readonly<Record<string, number>>;
 }
 
+/** A tview that is suspended, named with its schema. */
+export interface SuspendedTview {
+  readonly database: string;
+  readonly tview: string;
+}
+
 /** What the background verifier knows of one tview, which is named with its schema. */
 export interface VerifiedTview {
   readonly database: string;
@@ -65,6 +71,8 @@ export interface Metrics {
   timesOf(database: string): DatabaseTimes;
   /** Where to find the pools when somebody scrapes. */
   watchPools(pools: () => Iterable<PoolSnapshot>): void;
+  /** Where to find which tviews nobody keeps in step. */
+  watchSuspended(suspended: () => Iterable<SuspendedTview>): void;
   /** Where to find what the background verifier found. */
   watchVerification(verified: () => Iterable<VerifiedTview>): void;
   watchStatements(store: { readonly size: number; readonly bytes: number }): void;
@@ -145,6 +153,12 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   gauge(declarations.clients, byState('clients'));
   gauge(declarations.servers, byState('servers'));
 
+  let suspended: () => Iterable<SuspendedTview> = () => [];
+  gauge(declarations.suspended, (target) => {
+    target.reset();
+    for (const { database, tview } of suspended()) target.set({ database, tview }, 1);
+  });
+
   let verified: () => Iterable<VerifiedTview> = () => [];
   gauge(declarations.verifyDivergentRows, (target) => {
     target.reset();
@@ -220,6 +234,9 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     },
     watchPools: (watched) => {
       pools = watched;
+    },
+    watchSuspended: (watched) => {
+      suspended = watched;
     },
     watchVerification: (watched) => {
       verified = watched;

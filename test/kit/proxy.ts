@@ -39,6 +39,7 @@ export async function testProxy(database: FreshDatabase, options: TestProxyOptio
     addresses: proxy.addresses,
     ready: () => proxy.ready(),
     pools: () => proxy.pools(),
+    suspended: () => proxy.suspended(),
     verification: () => proxy.verification(),
     close: (graceMs) => proxy.close(graceMs),
     metrics,

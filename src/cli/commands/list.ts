@@ -23,8 +23,8 @@ export function addList(program: Command, surroundings: Surroundings): void {
             ? ['no tviews']
             : table(
                 ['tview', 'key', 'rows (estimated)', 'size', 'sources'],
-                tviews.map(({ tview, key, estimatedRows, bytes, sources }) => [
-                  tview,
+                tviews.map(({ tview, suspendedAt, key, estimatedRows, bytes, sources }) => [
+                  suspendedAt === null ? tview : `${tview} (suspended)`,
                   key.join(', '),
                   estimatedRows ?? '?',
                   size(bytes),

@@ -12,7 +12,17 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
     surroundings,
     async (connection) => {
       const found = await status(connection);
-      const { installed, pendingMigrations, tviews, sources, queued, toRepair, blindTables, moved } = found;
+      const {
+        installed,
+        pendingMigrations,
+        tviews,
+        sources,
+        queued,
+        toRepair,
+        blindTables,
+        suspended,
+        moved,
+      } = found;
       if (!installed)
         return { data: found, lines: ['schema     not installed: run "tviews init"'], ok: false };
       return {
@@ -22,6 +32,7 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
           queued === 0 &&
           toRepair === 0 &&
           blindTables.length === 0 &&
+          suspended.length === 0 &&
           moved.length === 0,
         lines: [
           `schema     ${pendingMigrations.length === 0 ? 'installed and current' : 'not current: run "tviews init"'}`,
@@ -36,6 +47,10 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
           ...blindTables.map(
             ({ schema, name, events }) =>
               `unwatched  ${schema}.${name}: ${events.join(', ')} goes unseen; run "tviews init", then "tviews verify --repair"`,
+          ),
+          ...suspended.map(
+            ({ schema, name, since }) =>
+              `suspended  ${schema}.${name}, since ${since.toISOString()}: stale until "tviews resume ${schema}.${name}"`,
           ),
           ...moved.map(
             ({ tview, was, now }) =>

@@ -78,7 +78,10 @@ function describe(result: { readonly tview: string } & Verification): string[] {
   const { tview, compared, missing, surplus, different, rows, repaired, complete } = result;
   const extent = `${plural(compared, 'row')} compared${complete ? '' : ', then stopped'}`;
   const divergent = divergentRows(result);
-  if (divergent === 0) return [`${tview}: ${complete ? 'ok, ' : ''}${extent}`];
+  const suspension = result.suspended
+    ? [`  It is suspended: "tviews resume ${tview}" brings it in step.`]
+    : [];
+  if (divergent === 0) return [`${tview}: ${complete ? 'ok, ' : ''}${extent}`, ...suspension];
   const hidden = divergent - rows.length;
   return [
     `${tview}: ${missing} missing, ${surplus} surplus, ${different} different; ${extent}`,
@@ -87,6 +90,7 @@ function describe(result: { readonly tview: string } & Verification): string[] {
     ...(result.unorderedAggregate
       ? ['  HINT: It has an aggregate without ORDER BY: the same rows in another order differ as well.']
       : []),
+    ...suspension,
     ...(repaired === null
       ? []
       : [`  repaired: ${plural(repaired.written, 'row')} written, ${repaired.deleted} deleted`]),

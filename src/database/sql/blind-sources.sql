@@ -1,6 +1,13 @@
 -- Tables whose writes nobody records: a source, or a partition of one, that lacks a capture trigger or has it disabled.
 WITH RECURSIVE family AS (
-  SELECT s.id AS source, s.relation::oid AS relation FROM tviews.source AS s WHERE s.kind = 'table'
+  SELECT s.id AS source, s.relation::oid AS relation
+  FROM tviews.source AS s
+  WHERE s.kind = 'table' AND EXISTS (
+    -- Nobody watches for those who are suspended.
+    SELECT FROM tviews.tview_source AS ts
+    JOIN tviews.tview AS t ON t.id = ts.tview
+    WHERE ts.source = s.id AND t.suspended_at IS NULL
+  )
   UNION
   SELECT f.source, i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN family AS f ON i.inhparent = f.relation
 )

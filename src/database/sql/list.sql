@@ -1,6 +1,6 @@
 -- The registered tviews with what there is to say about them. relation::regclass may print a name the user has changed.
 SELECT
-  t.id, t.schema, t.name, t.key_columns AS key, t.definition, t.created_at, t.changed_at,
+  t.id, t.schema, t.name, t.key_columns AS key, t.definition, t.created_at, t.changed_at, t.suspended_at,
   c.reltuples::bigint AS estimated_rows,
   pg_catalog.pg_total_relation_size(t.relation) AS bytes,
   (

@@ -7,10 +7,16 @@ SELECT
     FROM tviews.source AS s
     JOIN pg_catalog.pg_class AS c ON c.oid = s.relation
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE EXISTS (
+      SELECT FROM tviews.tview_source AS ts
+      JOIN tviews.tview AS t ON t.id = ts.tview
+      WHERE ts.source = s.id AND t.suspended_at IS NULL
+    )
   ), '[]') AS sources,
   COALESCE((
     SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-      'id', t.id, 'oid', t.relation::oid::bigint, 'schema', n.nspname, 'name', c.relname
+      'id', t.id, 'oid', t.relation::oid::bigint, 'schema', n.nspname, 'name', c.relname,
+      'isSuspended', t.suspended_at IS NOT NULL
     ) ORDER BY t.id)
     FROM tviews.tview AS t
     JOIN pg_catalog.pg_class AS c ON c.oid = t.relation

@@ -16,6 +16,7 @@ SELECT
         'requestedKey', t.requested_key, 'keyOperators', t.key_operators, 'plan', t.plan,
         'table', (SELECT r.name FROM relation AS r WHERE r.oid = t.relation),
         'view', (SELECT r.name FROM relation AS r WHERE r.oid = t.view),
+        'isSuspended', t.suspended_at IS NOT NULL,
         'sourceIds', COALESCE((
           SELECT pg_catalog.jsonb_agg(ts.source ORDER BY ts.place)
           FROM tviews.tview_source AS ts

@@ -107,6 +107,45 @@ test('status finds a source that was renamed', async () => {
   expect(await run('status')).toMatchObject({ exitCode: 0 });
 });
 
+test('suspend lets a tview go stale, says so everywhere, and resume brings it back', async () => {
+  expect(await run('suspend', 'shop.tv_product', 'shop.tv_supplier')).toMatchObject({
+    exitCode: 0,
+    stdout: `shop.tv_product: suspended; stale from the next write on, until "tviews resume shop.tv_product"
+shop.tv_supplier: suspended; stale from the next write on, until "tviews resume shop.tv_supplier"
+  shop.tv_supply reads it, and shows what it shows
+`,
+  });
+  expect((await run('suspend', 'shop.tv_supplier')).stdout).toBe('shop.tv_supplier: was suspended already\n');
+  const client = await database.client(database.owner);
+  await client.query(`UPDATE shop.tb_product SET name = 'loaded' WHERE pk_product = 300`);
+  expect((await run('list')).stdout).toMatch(/^shop\.tv_supplier \(suspended\) +pk_supplier /m);
+  const status = await run('status');
+  expect(status.exitCode).toBe(1);
+  expect(status.stdout).toMatch(
+    /^suspended {2}shop\.tv_product, since \S+Z: stale until "tviews resume shop.tv_product"$/m,
+  );
+  const verified = await run('verify', '--repair');
+  expect(verified.exitCode).toBe(1);
+  expect(verified.stdout).toContain('shop.tv_product: 0 missing, 0 surplus, 1 different; ');
+  expect(verified.stdout).toContain(
+    '  It is suspended: "tviews resume shop.tv_product" brings it in step.\n',
+  );
+  expect(verified.stdout).not.toContain('repaired');
+
+  const { stdout } = await run('resume', 'shop.tv_product', 'shop.tv_supplier');
+  expect(stdout).toMatch(
+    /^shop\.tv_product: resumed, \d+ rows computed, 1 written, 0 deleted\nshop\.tv_supplier: resumed, \d+ rows computed, 0 written, 0 deleted\n$/,
+  );
+  expect((await run('resume', 'shop.tv_supplier', '--json')).stdout).toContain('"action": "unchanged"');
+  expect(await run('suspend', 'shop.tv_nothing')).toMatchObject({
+    exitCode: 1,
+    stderr: expect.stringContaining('error: tview "shop.tv_nothing" does not exist\n'),
+  });
+  expect(await run('suspend')).toMatchObject({ exitCode: 2 });
+  expect(await run('status')).toMatchObject({ exitCode: 0 });
+  expect(await run('verify')).toMatchObject({ exitCode: 0 });
+});
+
 describe('verify', () => {
   test('finds what somebody changed behind our back, says where, and repairs it', async () => {
     expect(await run('verify')).toMatchObject({ exitCode: 0 });

@@ -1,0 +1,85 @@
+/**
+ * Lets a tview go stale while its sources are loaded, and brings it back. Suspended, it costs writers nothing: capture and
+ * flush are generated as if it were not there, and a source that nobody else reads loses its triggers.
+ */
+import type { QualifiedName } from '../definition/plan.ts';
+import type { SqlExecutor } from './executor.ts';
+import { generateFlush, generateRefresh, generateSources, lockTables } from './generate.ts';
+import {
+  capturedSource,
+  lockRegistry,
+  type RegisteredTview,
+  type Registry,
+  readersOf,
+  requireTview,
+  sourcesOf,
+  tablesBelow,
+} from './registry.ts';
+import { requireTransaction, withSettings } from './session.ts';
+import { rebuild } from './verify.ts';
+
+export interface Suspended {
+  readonly action: 'suspended' | 'unchanged';
+  /** Tviews that read it: each stays equal to a definition that reads what is stale now. */
+  readonly readers: readonly QualifiedName[];
+}
+
+/**
+ * From the COMMIT of the caller's transaction on. Waits for writers of its sources, and for readers too of those that lose
+ * their triggers, as DROP TRIGGER does.
+ * @throws 42704 there is no such tview
+ */
+export async function suspendTview(executor: SqlExecutor, name: string): Promise<Suspended> {
+  await requireTransaction(executor, 'suspend');
+  const registry = await lockRegistry(executor);
+  const tview = await requireTview(executor, registry, name);
+  const readers = readersOf(registry, tview).map(({ schema, name: reader }) => ({ schema, name: reader }));
+  if (tview.isSuspended) return { action: 'unchanged', readers };
+  const changed = withTview(registry, { ...tview, isSuspended: true });
+  await withSettings(executor, { search_path: '' }, async () => {
+    // Only those whose triggers are made anew, or go. Writers of tables behind tviews flush with this one, or without it.
+    const captured = sourcesOf(registry, tview).filter(({ kind }) => kind === 'table');
+    const losing = captured.filter(({ id }) => capturedSource(changed, id) === undefined);
+    await lockTables(executor, tablesBelow(registry, captured), losing);
+    await executor.query('UPDATE tviews.tview SET suspended_at = pg_catalog.now() WHERE id = $1', [tview.id]);
+    await generateSources(executor, changed, tview, { moved: 'leave' });
+    await generateFlush(executor, changed);
+  });
+  return { action: 'suspended', readers };
+}
+
+export interface Resumed {
+  readonly action: 'resumed' | 'unchanged';
+  /** Rows computed; written and deleted are those of the tviews that read it, too. */
+  readonly rows: number;
+  readonly written: number;
+  readonly deleted: number;
+}
+
+/**
+ * Exact again at the COMMIT of the caller's transaction, which must be READ COMMITTED. As when a tview is created, its sources are locked
+ * against writes until then: a transaction that wrote them while nothing was captured owes a change that nobody knows,
+ * so it has to be over before all rows are computed.
+ * @throws 42704 there is no such tview; 55000 what its plan names was renamed or dropped meanwhile
+ */
+export async function resumeTview(executor: SqlExecutor, name: string): Promise<Resumed> {
+  await requireTransaction(executor, 'resume');
+  const registry = await lockRegistry(executor);
+  const tview = await requireTview(executor, registry, name);
+  if (!tview.isSuspended) return { action: 'unchanged', rows: 0, written: 0, deleted: 0 };
+  const resumed = { ...tview, isSuspended: false };
+  const changed = withTview(registry, resumed);
+  return await withSettings(executor, { search_path: '' }, async () => {
+    await lockTables(executor, tablesBelow(registry, sourcesOf(registry, tview)), []);
+    await executor.query('UPDATE tviews.tview SET suspended_at = NULL WHERE id = $1', [tview.id]);
+    await generateSources(executor, changed, resumed, { moved: 'refuse' });
+    await generateRefresh(executor, changed, resumed);
+    await generateFlush(executor, changed);
+    return { action: 'resumed', ...(await rebuild(executor, { schema: tview.schema, name: tview.name })) };
+  });
+}
+
+const withTview = (registry: Registry, changed: RegisteredTview): Registry => ({
+  ...registry,
+  tviews: registry.tviews.map((tview) => (tview.id === changed.id ? changed : tview)),
+});
