@@ -4,6 +4,7 @@ import { applyTview } from '../../../src/database/apply.ts';
 import { dropTview } from '../../../src/database/drop.ts';
 import { inTransaction } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
+import { resumeTview, suspendTview } from '../../../src/database/suspend.ts';
 import { rebuild } from '../../../src/database/verify.ts';
 import { apply, create } from '../database/support.ts';
 import { blog, postWithUser, postWithUserIfAny, userWithPosts } from './blog.ts';
@@ -32,7 +33,14 @@ const rebuilding = (name: string): Step => ({
   what: `rebuild ${name}`,
   run: (client) => rebuild(executorOf(client), name),
 });
+const resuming = (name: string): Step => ({
+  what: `resume ${name}`,
+  run: (client) => resumeTview(executorOf(client), name),
+});
 
+const suspended = (name: string) => async (owner: pg.Client) => {
+  await inTransaction(executorOf(owner), () => suspendTview(executorOf(owner), name));
+};
 const dropped = (name: string) => async (owner: pg.Client) => {
   await inTransaction(executorOf(owner), () =>
     dropTview(executorOf(owner), { kind: 'drop', schema: null, name, ifExists: true }),
@@ -86,6 +94,33 @@ checkShapes([
     restore: async (owner) => {
       await apply(owner, 'tv_post', postWithUser, { ifExists: 'replace' });
     },
+    bound: 12,
+  },
+  {
+    name: 'a suspended tview is resumed while a new row refers to one that is renamed',
+    tables: blog,
+    tviews: { tv_post: postWithUser },
+    sessions: [
+      administration(resuming('tv_post')),
+      writer(`INSERT INTO tb_post VALUES (9, 1, 'new')`),
+      writer(`UPDATE tb_user SET name = 'renamed' WHERE id = 1`),
+    ],
+    // Of the one who resumes, by the locks of the tables; of the writers among each other, as ever.
+    guards: [],
+    restore: suspended('tv_post'),
+    bound: 12,
+  },
+  {
+    name: 'a suspended tview is resumed while one below it changes',
+    tables: blog,
+    tviews: { tv_user: userWithPosts, tv_country: countryOfUsers },
+    sessions: [
+      administration(resuming('tv_country')),
+      writer(`INSERT INTO tb_post VALUES (9, 1, 'new')`),
+      writer(`UPDATE tb_country SET name = 'renamed' WHERE id = 1`),
+    ],
+    guards: [],
+    restore: suspended('tv_country'),
     bound: 12,
   },
   {
