@@ -3,6 +3,7 @@
  * after. Commits are synchronous, so what it acknowledged survives; only a crash of the machine itself is left out.
  */
 import { dirname } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import pg from 'pg';
 import { startLocalPostgres } from '../../src/cli/demo/local-postgres.ts';
 import { connectTo, until } from './clients.ts';
@@ -42,15 +43,18 @@ export async function startCrashingPostgres(): Promise<CrashingPostgres> {
     },
     killBackend: async (pid) => {
       const witness = await connectTo(url);
-      const reset = new Promise<void>((resolve) => witness.once('end', resolve));
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+      let isReset = false;
+      witness.once('end', () => {
+        isReset = true;
+      });
+      // One that has ended already, and that nobody has waited for yet, can be sent a signal too: nothing comes of it.
+      const wasThere = signalled(pid, 'SIGKILL');
+      await until('the backend is gone', () => !signalled(pid, 0));
+      for (let i = 0; wasThere && !isReset && i < 100; i++) await setTimeout(10);
+      if (!isReset) {
         await witness.end();
         return false;
       }
-      await reset;
       await until('the server has recovered', () => answers(url));
       return true;
     },
@@ -59,6 +63,16 @@ export async function startCrashingPostgres(): Promise<CrashingPostgres> {
       await first.remove();
     },
   };
+}
+
+/** @returns false where there is no such process */
+function signalled(pid: number, signal: 'SIGKILL' | 0): boolean {
+  try {
+    return process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    return false;
+  }
 }
 
 /** False while it starts, recovers or is not there. */
