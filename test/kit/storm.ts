@@ -505,7 +505,15 @@ class Rage {
   async #clean(): Promise<void> {
     const owner = await connectTo(this.#blog.database.owner.url);
     try {
-      await owner.query(`TRUNCATE ledger; ${blogRows}`);
+      // A proxy may be looking again at what a transaction changed: TRUNCATE and its flush can lock each other out (docs/limits.md).
+      for (let attempt = 1; ; attempt++) {
+        try {
+          await owner.query(`TRUNCATE ledger; ${blogRows}`);
+          break;
+        } catch (error) {
+          if ((error as { code?: string }).code !== '40P01' || attempt === 5) throw error;
+        }
+      }
     } finally {
       vanish(owner);
     }
