@@ -31,6 +31,8 @@ export interface ApplyOptions {
   readonly readStdin?: () => Promise<string>;
   /** Before each statement. */
   readonly step?: (name: string) => void;
+  /** After each, which an error behind it leaves as it is. */
+  readonly done?: (applied: Applied) => void;
 }
 
 /** The statements of the files, folders (their .sql files in name order) and `-`. */
@@ -74,7 +76,9 @@ export async function applyDefinitions(
       const tview = statement.schema === null ? statement.name : `${statement.schema}.${statement.name}`;
       options.step?.(tview);
       try {
-        applied.push({ file, line, tview, ...(await applyOne(executor, statement)) });
+        const one = { file, line, tview, ...(await applyOne(executor, statement)) };
+        applied.push(one);
+        options.done?.(one);
       } catch (error) {
         throw inFile(file, text, offset, pointIntoText(error, text, located));
       }

@@ -74,9 +74,19 @@ export class ErrorInFile extends Error {
 
 /** The outcome of a command: `data` with --json, `lines` for people; `ok: false` makes the exit code 1. */
 export interface Outcome {
-  readonly data: unknown;
+  readonly data: object;
   readonly lines: readonly string[];
   readonly ok?: boolean;
+}
+
+/** Ended by an error after a part of the work, which stays done: both are told. */
+export class IncompleteError extends Error {
+  override readonly name = 'IncompleteError';
+  readonly done: Outcome;
+  constructor(done: Outcome, cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    this.done = done;
+  }
 }
 
 /** Steps of long work. */
@@ -101,15 +111,21 @@ export async function runCommand(
   work: (reporter: Reporter) => Promise<Outcome>,
 ): Promise<void> {
   try {
-    const { data, lines, ok } = await work(reporterTo(surroundings.stderr));
-    if (json) surroundings.stdout.write(`${JSON.stringify(data, null, 2)}\n`);
-    else if (lines.length > 0) surroundings.stdout.write(`${lines.join('\n')}\n`);
-    surroundings.setExitCode(ok === false ? 1 : 0);
-  } catch (error) {
-    if (json) surroundings.stdout.write(`${JSON.stringify({ error: describeError(error) }, null, 2)}\n`);
-    else surroundings.stderr.write(printError(error));
+    const outcome = await work(reporterTo(surroundings.stderr));
+    print(surroundings, json, outcome.data, outcome.lines);
+    surroundings.setExitCode(outcome.ok === false ? 1 : 0);
+  } catch (thrown) {
+    const done = thrown instanceof IncompleteError ? thrown.done : null;
+    const error = thrown instanceof IncompleteError ? thrown.cause : thrown;
+    print(surroundings, json, { ...(done?.data ?? {}), error: describeError(error) }, done?.lines ?? []);
+    if (!json) surroundings.stderr.write(printError(error));
     surroundings.setExitCode(error instanceof UsageError ? 2 : 1);
   }
+}
+
+function print({ stdout }: Surroundings, json: boolean, data: unknown, lines: readonly string[]): void {
+  if (json) stdout.write(`${JSON.stringify(data, null, 2)}\n`);
+  else if (lines.length > 0) stdout.write(`${lines.join('\n')}\n`);
 }
 
 interface DescribedError {

@@ -379,22 +379,32 @@ async function isUnchanged(
       [quoteQualified(probe), quoteQualified(existing.plan.view)],
     );
     // The same text may read something else by now: a view below it was replaced, a source renamed, a primary key dropped.
+    const plan = await compile(executor, registry, { view: probe, table, key: statement.key }, hooks);
+    const oids = existing.sourceIds.map((id) => registry.sources.find((source) => source.id === id)?.oid);
     const same =
       row!.same &&
       isDeepStrictEqual(
-        whatIsRead(await compile(executor, registry, { view: probe, table, key: statement.key }, hooks)),
-        whatIsRead(existing.plan),
+        whatIsRead(
+          plan,
+          plan.sources.map(({ oid }) => oid),
+        ),
+        whatIsRead(existing.plan, oids),
       );
     await executor.query(`DROP VIEW ${quoteQualified(probe)}`);
     return same;
   });
 }
 
-/** What of a plan follows from the catalog, and not from the version of ours that compiled it. */
-function whatIsRead({ columns, key, sources }: RefreshPlan): unknown {
-  const read = sources.map(({ oid, table, kind, referencedColumns, primaryKey }) => {
-    return { oid, table, kind, referencedColumns, primaryKey };
-  });
+/**
+ * What of a plan follows from the catalog, and not from the version of ours that compiled it.
+ * @param oids of its sources, as they are now: those in a plan from a dump are another database's
+ */
+function whatIsRead({ columns, key, sources }: RefreshPlan, oids: readonly (number | undefined)[]): unknown {
+  const read = sources
+    .map(({ table, kind, referencedColumns, primaryKey }, i) => {
+      return { oid: oids[i] ?? 0, table, kind, referencedColumns, primaryKey };
+    })
+    .toSorted((one, other) => one.oid - other.oid);
   // The registry's plan has been through JSON.
   return JSON.parse(JSON.stringify({ columns, key, read }));
 }

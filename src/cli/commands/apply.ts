@@ -1,8 +1,8 @@
 /** `tviews apply PATH…`: installs and changes definitions from files. */
 import type { Command } from 'commander';
-import { applyDefinitions, readDefinitions } from '../apply-files.ts';
+import { type Applied, applyDefinitions, readDefinitions } from '../apply-files.ts';
 import { onDatabase } from '../database-command.ts';
-import { plural, type Surroundings } from '../terminal.ts';
+import { IncompleteError, type Outcome, plural, type Surroundings } from '../terminal.ts';
 
 export function addApply(program: Command, surroundings: Surroundings): void {
   onDatabase(
@@ -17,18 +17,26 @@ export function addApply(program: Command, surroundings: Surroundings): void {
       const files = await readDefinitions(paths, surroundings.readStdin);
       const total = files.reduce((sum, { statements }) => sum + statements.length, 0);
       const progress = reporter.progress('Applying', total);
+      const applied: Applied[] = [];
       try {
-        const applied = await applyDefinitions(connection, files, { step: (name) => progress.step(name) });
-        return {
-          data: { applied },
-          lines: applied.flatMap(({ tview, action, rows, advice }) => [
-            `${tview}: ${action}${action === 'created' || action === 'replaced' ? `, ${plural(rows, 'row')}` : ''}`,
-            ...advice.flatMap(({ message, hint }) => [`  ${message}`, `  HINT: ${hint}`]),
-          ]),
-        };
+        await applyDefinitions(connection, files, {
+          step: (name) => progress.step(name),
+          done: (one) => applied.push(one),
+        });
+      } catch (error) {
+        throw new IncompleteError(outcomeOf(applied), error);
       } finally {
         progress.done();
       }
+      return outcomeOf(applied);
     },
   );
 }
+
+const outcomeOf = (applied: readonly Applied[]): Outcome => ({
+  data: { applied },
+  lines: applied.flatMap(({ tview, action, rows, advice }) => [
+    `${tview}: ${action}${action === 'created' || action === 'replaced' ? `, ${plural(rows, 'row')}` : ''}`,
+    ...advice.flatMap(({ message, hint }) => [`  ${message}`, `  HINT: ${hint}`]),
+  ]),
+});

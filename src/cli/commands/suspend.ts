@@ -1,9 +1,10 @@
 /** `tviews suspend NAME…` and `tviews resume NAME…`: around a bulk load, whose rows need not be computed one commit at a time. */
 import type { Command } from 'commander';
+import type { SqlExecutor } from '../../database/executor.ts';
 import { inTransaction } from '../../database/migrate.ts';
 import { type Resumed, resumeTview, type Suspended, suspendTview } from '../../database/suspend.ts';
 import { onDatabase } from '../database-command.ts';
-import { plural, type Surroundings } from '../terminal.ts';
+import { IncompleteError, type Outcome, type Progress, plural, type Surroundings } from '../terminal.ts';
 
 export function addSuspend(program: Command, surroundings: Surroundings): void {
   onDatabase(
@@ -12,32 +13,17 @@ export function addSuspend(program: Command, surroundings: Surroundings): void {
       .description('let tviews go stale, so that a bulk load of their sources costs nothing, until "resume"')
       .argument('<name...>', 'the tviews'),
     surroundings,
-    async (connection, names, _, reporter) => {
-      const suspended: ({ readonly tview: string } & Suspended)[] = [];
-      const progress = reporter.progress('Suspending', names.length);
-      try {
-        for (const tview of names) {
-          progress.step(tview);
-          suspended.push({
-            tview,
-            ...(await inTransaction(connection, () => suspendTview(connection, tview))),
-          });
-        }
-      } finally {
-        progress.done();
-      }
-      return {
-        data: { suspended },
-        lines: suspended.flatMap(({ tview, action, readers }) =>
-          action === 'unchanged'
-            ? [`${tview}: was suspended already`]
-            : [
-                `${tview}: suspended; stale from the next write on, until "tviews resume ${tview}"`,
-                ...readers.map(({ schema, name }) => `  ${schema}.${name} reads it, and shows what it shows`),
-              ],
-        ),
-      };
-    },
+    (connection, names, _, reporter) =>
+      oneByOne(
+        names,
+        reporter.progress('Suspending', names.length),
+        connection,
+        suspendTview,
+        (suspended) => ({
+          data: { suspended },
+          lines: suspended.flatMap(linesOfSuspended),
+        }),
+      ),
   );
 }
 
@@ -48,25 +34,51 @@ export function addResume(program: Command, surroundings: Surroundings): void {
       .description('bring suspended tviews in step again; writers of their sources wait meanwhile')
       .argument('<name...>', 'the tviews'),
     surroundings,
-    async (connection, names, _, reporter) => {
-      const resumed: ({ readonly tview: string } & Resumed)[] = [];
-      const progress = reporter.progress('Resuming', names.length);
-      try {
-        for (const tview of names) {
-          progress.step(tview);
-          resumed.push({ tview, ...(await inTransaction(connection, () => resumeTview(connection, tview))) });
-        }
-      } finally {
-        progress.done();
-      }
-      return {
+    (connection, names, _, reporter) =>
+      oneByOne(names, reporter.progress('Resuming', names.length), connection, resumeTview, (resumed) => ({
         data: { resumed },
-        lines: resumed.map(({ tview, action, rows, written, deleted }) =>
-          action === 'resumed'
-            ? `${tview}: resumed, ${plural(rows, 'row')} computed, ${written} written, ${deleted} deleted`
-            : `${tview}: was not suspended`,
-        ),
-      };
-    },
+        lines: resumed.map(lineOfResumed),
+      })),
   );
+}
+
+/** Each in a transaction of its own: what was done before an error stays, and is told. */
+async function oneByOne<Result extends object>(
+  names: readonly string[],
+  progress: Progress,
+  executor: SqlExecutor,
+  work: (executor: SqlExecutor, name: string) => Promise<Result>,
+  outcomeOf: (done: readonly (Result & { readonly tview: string })[]) => Outcome,
+): Promise<Outcome> {
+  const done: (Result & { readonly tview: string })[] = [];
+  try {
+    for (const tview of names) {
+      progress.step(tview);
+      done.push({ tview, ...(await inTransaction(executor, () => work(executor, tview))) });
+    }
+  } catch (error) {
+    throw new IncompleteError(outcomeOf(done), error);
+  } finally {
+    progress.done();
+  }
+  return outcomeOf(done);
+}
+
+function linesOfSuspended({ tview, action, readers }: Suspended & { readonly tview: string }): string[] {
+  if (action === 'unchanged') return [`${tview}: was suspended already`];
+  return [
+    `${tview}: suspended; stale from the next write on, until "tviews resume ${tview}"`,
+    ...readers.map(({ schema, name }) => `  ${schema}.${name} reads it, and shows what it shows`),
+  ];
+}
+
+function lineOfResumed({
+  tview,
+  action,
+  rows,
+  written,
+  deleted,
+}: Resumed & { readonly tview: string }): string {
+  if (action === 'unchanged') return `${tview}: was not suspended`;
+  return `${tview}: resumed, ${plural(rows, 'row')} computed, ${written} written, ${deleted} deleted`;
 }

@@ -247,6 +247,24 @@ test('an error in a definition has file, line and column, and nothing was applie
   expect((await run('list')).stdout).not.toContain('tv_one');
 });
 
+test('what was applied before an error stays, and is told', async () => {
+  const path = join(folder, 'second-fails.sql');
+  writeFileSync(
+    path,
+    'CREATE TVIEW shop.tv_one AS SELECT pk_product FROM shop.tb_product;\nCREATE TVIEW shop.tv_two AS SELECT nothing;\n',
+  );
+  const failed = await run('apply', path);
+  expect(failed.exitCode).toBe(1);
+  expect(failed.stdout).toMatch(/^shop\.tv_one: created, \d+ rows\n$/);
+  expect(failed.stderr).toContain(`${path}:2:36: column "nothing" does not exist\n`);
+  expect(JSON.parse((await run('apply', path, '--json')).stdout)).toMatchObject({
+    applied: [{ tview: 'shop.tv_one', action: 'unchanged' }],
+    error: { place: `${path}:2:36`, code: '42703' },
+  });
+  expect((await run('suspend', 'shop.tv_one', 'shop.tv_two')).stdout).toContain('shop.tv_one: suspended');
+  expect(await run('drop', 'shop.tv_one')).toMatchObject({ exitCode: 0 });
+});
+
 test('a definition from standard input that the server refuses points into it', async () => {
   const text = 'CREATE TVIEW shop.tv_x AS\nSELECT pk_product, nothing FROM shop.tb_product';
   const { exitCode, stderr } = await tviews(['apply', '-'], {

@@ -110,6 +110,17 @@ describe('CREATE TVIEW', () => {
     expect((await owner.query(`SELECT 'tv_product'::regclass::oid AS oid`)).rows).toEqual(rows);
   });
 
+  test('again in a database that was restored from a dump, where tables have other oids, changes nothing', async () => {
+    await apply(owner, 'tv_product', productDefinition);
+    // To PostgreSQL they are numbers in a document. In another order than those of the tables they belong to, too.
+    await owner.query(`
+      UPDATE tviews.tview SET plan = jsonb_set(plan, '{sources}', (
+        SELECT jsonb_agg(s || jsonb_build_object('oid', 4000000000 - (s->>'oid')::bigint) ORDER BY ord)
+        FROM jsonb_array_elements(plan->'sources') WITH ORDINALITY AS s (s, ord)
+      ))`);
+    expect(await apply(owner, 'tv_product', productDefinition)).toMatchObject({ action: 'unchanged' });
+  });
+
   test('again is no longer the same once a view below it reads another table', async () => {
     await owner.query('CREATE VIEW below AS SELECT pk_product, name FROM tb_product');
     const definition = 'SELECT pk_product, name FROM below';
