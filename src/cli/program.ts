@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { addApply } from './commands/apply.ts';
 import { addCheckConfig } from './commands/check-config.ts';
 import { addDrop } from './commands/drop.ts';
+import { addExplain } from './commands/explain.ts';
 import { addInit } from './commands/init.ts';
 import { addList } from './commands/list.ts';
 import { addRebuild } from './commands/rebuild.ts';
@@ -26,6 +27,7 @@ export function buildProgram(surroundings: Surroundings = processSurroundings): 
   addInit(program, surroundings);
   addApply(program, surroundings);
   addList(program, surroundings);
+  addExplain(program, surroundings);
   addStatus(program, surroundings);
   addVerify(program, surroundings);
   addRebuild(program, surroundings);

@@ -242,3 +242,15 @@ export function table(head: readonly string[], rows: readonly (readonly (string 
 export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
+
+/** As pg_size_pretty: whole numbers in the largest unit that leaves more than one digit or so. */
+export function size(bytes: number): string {
+  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'] as const;
+  let value = bytes;
+  let unit = 0;
+  while (value >= 10_240 && unit < units.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${Math.round(value)} ${units[unit]}`;
+}

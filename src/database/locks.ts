@@ -43,13 +43,14 @@ export interface LockedTview {
 export const maximumStripes = 256;
 const edgesPerTview = 62;
 
-type Mode = 'exclusive' | 'shared';
+export type Mode = 'exclusive' | 'shared';
 
 /** The number of the first stripe. Bit operations, so that it is an int4 whatever the id. */
 const lockNumber = (tview: number, what: number): number => (tview << 14) | (what << 8);
-const gateNumber = (tview: number): number => lockNumber(tview, 0);
-const keyNumber = (tview: number): number => lockNumber(tview, 1);
-const edgeNumber = (tview: number, edge: number): number => lockNumber(tview, 2 + (edge % edgesPerTview));
+export const gateNumber = (tview: number): number => lockNumber(tview, 0);
+export const keyNumber = (tview: number): number => lockNumber(tview, 1);
+export const edgeNumber = (tview: number, edge: number): number =>
+  lockNumber(tview, 2 + (edge % edgesPerTview));
 
 export function locksValues(plan: RefreshPlan, options: LockOptions): boolean {
   return options.lockProtocol === 'value' && plan.locks != null;
@@ -63,7 +64,7 @@ const lockOne = (mode: Mode, number: string, { lockSpace }: LockOptions): string
   `done := ${lockFunction(mode)}(${lockSpace}, ${number}) IS NOT NULL;`;
 
 /** More images of one source than this, and a flush locks the tview: it would hold so many values that the server's table fills. */
-const imagesByValue = 64;
+export const imagesByValue = 64;
 
 /**
  * Sets `alone`: whether the gate is held exclusively, and with it all that is in it.

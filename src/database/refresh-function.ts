@@ -36,7 +36,7 @@ export interface RefreshOptions extends LockOptions {
 }
 
 /** Up to so many keys nobody asks how large the table is. */
-const keysWithoutAsking = 1000;
+export const keysWithoutAsking = 1000;
 
 export const refreshFunctionName = (name: string, id: number): string => objectName('refresh', name, id);
 
@@ -133,6 +133,16 @@ const keyVariables = (tview: RefreshedTview): string =>
 const keyVariable = (i: number): string => `refresh.key_${i + 1}`;
 const unnestedKeys = (tview: RefreshedTview): string =>
   `unnest(${keyVariables(tview)}) AS k (${keyAliases(tview)})`;
+
+/**
+ * A FROM clause that computes the rows of some keys, one key after the other: an equality reaches into the groups and
+ * subqueries of the view and finds their indexes, where = ANY does not. OFFSET 0, or the planner would make a join of it,
+ * and compute a view with GROUP BY whole for two keys.
+ * @param keys the keys as a relation `k` with columns k1, k2, …
+ */
+export const rowsByKey = (tview: Pick<RefreshedTview, 'plan' | 'keyEquality'>, keys: string): string =>
+  `FROM ${keys}
+  CROSS JOIN LATERAL (SELECT * FROM ${quoteQualified(tview.plan.view)} AS w WHERE ${keysEqual(tview, 'w', toKey)} OFFSET 0) AS v`;
 
 /** `v."a" = k.k1 AND v."b" = k.k2`, by the operator of the type's own index: citext keys compare as citext does. */
 export function keysEqual(
@@ -364,14 +374,11 @@ function write(tview: RefreshedTview, scope: 'keys' | 'many' | 'all'): string {
   const list = (alias: string) => all.map((name) => `${alias}.${quoteIdentifier(name)}`).join(', ');
   const firstKey = quoteIdentifier(plan.key[0]!.name);
 
-  // One key after the other: an equality reaches into the groups and subqueries of the view and finds their indexes, where
-  // = ANY does not. OFFSET 0, or the planner would make a join of it, and compute a view with GROUP BY whole for two keys.
   const source = {
     all: `FROM ${view} AS v`,
     many: `FROM ${unnestedKeys(tview)}
   JOIN all_rows AS v ON ${keysEqual(tview, 'v', toKey)}`,
-    keys: `FROM ${unnestedKeys(tview)}
-  CROSS JOIN LATERAL (SELECT * FROM ${view} AS w WHERE ${keysEqual(tview, 'w', toKey)} OFFSET 0) AS v`,
+    keys: rowsByKey(tview, unnestedKeys(tview)),
   }[scope];
   const before =
     scope === 'many'

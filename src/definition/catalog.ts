@@ -28,6 +28,7 @@ export interface CatalogColumn extends Column {
 
 /** An index that could serve a probe: valid, without a predicate. An expression is null among the columns. */
 export interface CatalogIndex {
+  readonly name: string;
   readonly columns: readonly (string | null)[];
   readonly isUnique: boolean;
 }
@@ -149,6 +150,7 @@ const columnsQuery = `
 
 const indexesQuery = `
   SELECT index.indrelid::int8 AS relation,
+         class.relname AS name,
          index.indisprimary AS "isPrimary",
          index.indisunique AS "isUnique",
          (SELECT pg_catalog.jsonb_agg(attribute.attname ORDER BY part.place)
@@ -184,11 +186,9 @@ interface ColumnRow extends Omit<CatalogColumn, 'baseType' | 'collationOid'> {
   readonly collationOid: string;
 }
 
-interface IndexRow {
+interface IndexRow extends CatalogIndex {
   readonly relation: string;
   readonly isPrimary: boolean;
-  readonly isUnique: boolean;
-  readonly columns: readonly (string | null)[];
 }
 
 /** Loads the view and, level by level, everything it reads. Tviews are leaves: their changes come from their own flush. */
@@ -281,7 +281,11 @@ async function loadRelations(
           collationOid: Number(column.collationOid),
         })),
       primaryKey: (own.find(({ isPrimary }) => isPrimary)?.columns as readonly string[] | undefined) ?? null,
-      indexes: own.map((index) => ({ columns: index.columns, isUnique: index.isUnique })),
+      indexes: own.map(({ name: index, columns: indexed, isUnique }) => ({
+        name: index,
+        columns: indexed,
+        isUnique,
+      })),
     });
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { SqlExecutor } from '../database/executor.ts';
 import { type Catalog, type CatalogColumn, type CatalogRelation, loadCatalog } from './catalog.ts';
-import { derivePaths } from './derive.ts';
+import { derivePaths, type OccurrencePath } from './derive.ts';
 import { refuseNondeterminism } from './determinism.ts';
 import { type DerivedEdges, deriveEdges } from './edges.ts';
 import { parseSelect, type SelectStmt } from './grammar.ts';
@@ -29,8 +29,26 @@ export interface CompileInput {
   isTview(oid: number): Promise<boolean> | boolean;
 }
 
+/** What is known of a definition before anything is written from it. */
+export interface AnalysedDefinition {
+  readonly catalog: Catalog;
+  readonly definition: ResolvedDefinition;
+  readonly key: readonly KeyColumn[];
+  readonly paths: readonly OccurrencePath[];
+  /** On what the result of the definition depends, beside the rows. */
+  readonly advice: readonly Advice[];
+}
+
 /** The executor's transaction must have an empty search_path, so that every name is deparsed with its schema. */
 export async function compileDefinition(executor: SqlExecutor, input: CompileInput): Promise<RefreshPlan> {
+  return writePlan(await analyseDefinition(executor, input), input);
+}
+
+/** Under the same search_path. */
+export async function analyseDefinition(
+  executor: SqlExecutor,
+  input: CompileInput,
+): Promise<AnalysedDefinition> {
   const catalog = await loadCatalog(executor, input.view, (oid) => input.isTview(oid));
   const trees = new Map<number, SelectStmt>();
   const advice: Advice[] = [];
@@ -48,7 +66,20 @@ export async function compileDefinition(executor: SqlExecutor, input: CompileInp
   refuseUnseen(catalog, definition);
   refuseItself(definition, input.table);
   const key = chooseKey(definition, catalog, input.key, input.table.name.replace(/^tv_/, ''));
-  const paths = derivePaths(definition, key);
+  return {
+    catalog,
+    definition,
+    key,
+    paths: derivePaths(definition, key),
+    advice: [...definition.advice, ...advice],
+  };
+}
+
+export function writePlan(
+  analysed: AnalysedDefinition,
+  input: Pick<CompileInput, 'table' | 'view'>,
+): RefreshPlan {
+  const { catalog, definition, key, paths, advice } = analysed;
   const queries = paths.map((path) => writeKeyQuery(definition, key, path));
   const relations = [...new Set(definition.occurrences.map(({ relation }) => relation))];
   const { locks, reads } = deriveEdges(definition, key, paths, relations);
@@ -60,7 +91,7 @@ export async function compileDefinition(executor: SqlExecutor, input: CompileInp
     key: key.map(({ output }: KeyColumn) => planColumn(output)),
     sources: relations.map((relation) => planSource(catalog, definition, relation, queries, reads)),
     locks,
-    advice: [...definition.advice, ...advice, ...indexAdvice(definition, paths)],
+    advice: [...advice, ...indexAdvice(definition, paths)],
   };
 }
 

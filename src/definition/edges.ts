@@ -6,15 +6,10 @@ import { quoteIdentifier, quoteQualified } from '../database/identifier.ts';
 import type { CatalogColumn, CatalogRelation } from './catalog.ts';
 import type { OccurrencePath } from './derive.ts';
 import type { KeyColumn } from './key.ts';
+import { shownLinks } from './key-query.ts';
 import { type ColumnLookup, columnLookup, isTransparent, type Link } from './links.ts';
 import type { Edge, EdgeLink, ValueLocks } from './plan.ts';
-import {
-  type Operand,
-  type ResolvedDefinition,
-  shownOccurrence,
-  shownOperand,
-  withCasts,
-} from './resolved.ts';
+import { type Operand, type ResolvedDefinition, shownOccurrence, withCasts } from './resolved.ts';
 
 /** An edge while the tree is being walked: by occurrences. */
 interface Hop {
@@ -140,8 +135,6 @@ JOIN ${quoteQualified(relation.name)} AS t ON ${conditions.join(' AND ')}`;
 }
 
 function describe(definition: ResolvedDefinition, { far, near, links }: Hop): string {
-  const equalities = links.map(
-    ({ from, to }) => `${shownOperand(definition, to)} = ${shownOperand(definition, from)}`,
-  );
-  return `${shownOccurrence(definition, far)} → ${shownOccurrence(definition, near)} (${equalities.join(' and ')})`;
+  const equalities = shownLinks(definition, links).join(' and ');
+  return `${shownOccurrence(definition, far)} → ${shownOccurrence(definition, near)} (${equalities})`;
 }

@@ -5,7 +5,7 @@
 import { quoteIdentifier, quoteQualified } from '../database/identifier.ts';
 import type { OccurrencePath } from './derive.ts';
 import type { KeyColumn } from './key.ts';
-import { columnLookup } from './links.ts';
+import { columnLookup, type Link } from './links.ts';
 import type { Occurrence, QualifiedName } from './plan.ts';
 import {
   type Operand,
@@ -115,16 +115,26 @@ function describePath(
   path: OccurrencePath,
 ): string {
   const name = (occurrence: number): string => shownOccurrence(definition, occurrence);
-  const side = (operand: Operand): string => shownOperand(definition, operand);
-  const hops = path.hops.map(({ to, links }) => {
-    const equalities = links.map((link) => `${side(link.to)} = ${side(link.from)}`);
-    return ` → ${name(to)} (${equalities.join(' and ')})`;
-  });
+  const hops = path.hops.map(
+    ({ to, links }) => ` → ${name(to)} (${shownLinks(definition, links).join(' and ')})`,
+  );
   if (hops.length > 0) return `${name(path.occurrence)}${hops.join('')}`;
-  const { alias } = definition.occurrences[path.occurrence]!;
-  const own = path.keyColumns.map((column, place) => {
+  return `${name(path.occurrence)} (${shownKey(definition, key, path).join(', ')})`;
+}
+
+/** For people, from the key's side: `p.fk_category = c.pk_category`. */
+export const shownLinks = (definition: ResolvedDefinition, links: readonly Link[]): string[] =>
+  links.map(({ from, to }) => `${shownOperand(definition, to)} = ${shownOperand(definition, from)}`);
+
+/** For people: the columns of a row that has the key itself, `p.pk_product` or `r.fk_product = pk_product`. */
+export function shownKey(
+  { occurrences }: ResolvedDefinition,
+  key: readonly KeyColumn[],
+  path: OccurrencePath,
+): string[] {
+  const { alias } = occurrences[path.occurrence]!;
+  return path.keyColumns.map((column, place) => {
     const isItself = key[place]!.occurrence === path.occurrence;
     return isItself ? `${alias}.${column}` : `${alias}.${column} = ${key[place]!.output.name}`;
   });
-  return `${name(path.occurrence)} (${own.join(', ')})`;
 }

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { listTviews } from '../../database/list.ts';
 import { onDatabase } from '../database-command.ts';
-import { type Surroundings, table } from '../terminal.ts';
+import { type Surroundings, size, table } from '../terminal.ts';
 
 export function addList(program: Command, surroundings: Surroundings): void {
   onDatabase(
@@ -34,16 +34,4 @@ export function addList(program: Command, surroundings: Surroundings): void {
       };
     },
   );
-}
-
-/** As pg_size_pretty: whole numbers in the largest unit that leaves more than one digit or so. */
-function size(bytes: number): string {
-  const units = ['bytes', 'kB', 'MB', 'GB', 'TB'] as const;
-  let value = bytes;
-  let unit = 0;
-  while (value >= 10_240 && unit < units.length - 1) {
-    value /= 1024;
-    unit += 1;
-  }
-  return `${Math.round(value)} ${units[unit]}`;
 }

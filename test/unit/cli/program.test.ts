@@ -29,6 +29,7 @@ test('--version and --help are no errors', async () => {
     'init',
     'apply',
     'list',
+    'explain',
     'verify',
     'rebuild',
     'drop',
