@@ -41,10 +41,10 @@ function headLines(explained: Explanation): string[] {
   const { table: name, view, key, columns, definition, size: extent, sources, recompute, advice } = explained;
   const places = countPlaces(explained.tree);
   const notes = [
-    ...(explained.isCurrent
+    ...(explained.inForce === 'this'
       ? []
       : [
-          `The definition compiles to another plan now than when it was applied, which is the one in force. Shown is what it would be now, but for the locks. CREATE OR REPLACE TVIEW takes it over.`,
+          `The definition compiles to another plan now than when it was applied, and that one is in force. Shown is what it would be now, but for the locks. ${takeOver[explained.inForce]}`,
         ]),
     ...fullReadNotes('Computing one row', recompute.fullReads),
     ...advice.map(({ message, hint }) => `${message}. ${hint}`),
@@ -65,6 +65,12 @@ function headLines(explained: Explanation): string[] {
     ].map((line) => `${indentation}${line}`),
   ];
 }
+
+const takeOver = {
+  replace: 'CREATE OR REPLACE TVIEW takes it over; then run tviews verify --repair.',
+  recreate:
+    'It reads the same columns of the same tables, so that CREATE OR REPLACE TVIEW lets it be: drop the tview and create it again.',
+} as const;
 
 const typed = ({ name, type }: Column): string => `${name} ${type}`;
 

@@ -380,29 +380,40 @@ async function isUnchanged(
     );
     // The same text may read something else by now: a view below it was replaced, a source renamed, a primary key dropped.
     const plan = await compile(executor, registry, { view: probe, table, key: statement.key }, hooks);
-    const oids = existing.sourceIds.map((id) => registry.sources.find((source) => source.id === id)?.oid);
     const same =
       row!.same &&
-      isDeepStrictEqual(
-        whatIsRead(
-          plan,
-          plan.sources.map(({ oid }) => oid),
-        ),
-        whatIsRead(existing.plan, oids),
-      );
+      readsTheSame(plan, existing, registry);
     await executor.query(`DROP VIEW ${quoteQualified(probe)}`);
     return same;
   });
 }
 
+/** Whether CREATE OR REPLACE TVIEW lets a plan stand, of a definition whose text is the same. */
+export function readsTheSame(
+  now: RefreshPlan,
+  { plan, sourceIds }: RegisteredTview,
+  { sources }: Registry,
+): boolean {
+  // Not those in the plan: in one from a dump they are another database's.
+  const oids = sourceIds.map((id) => sources.find((source) => source.id === id)?.oid);
+  return isDeepStrictEqual(
+    whatIsRead(
+      now,
+      now.sources.map(({ oid }) => oid),
+    ),
+    whatIsRead(plan, oids),
+  );
+}
+
 /**
- * What of a plan follows from the catalog, and not from the version of ours that compiled it.
- * @param oids of its sources, as they are now: those in a plan from a dump are another database's
+ * What of a plan follows from the catalog: the tables, and how their changes reach the key, which a view below may say
+ * otherwise by now of the same columns.
  */
 function whatIsRead({ columns, key, sources }: RefreshPlan, oids: readonly (number | undefined)[]): unknown {
   const read = sources
-    .map(({ table, kind, referencedColumns, primaryKey }, i) => {
-      return { oid: oids[i] ?? 0, table, kind, referencedColumns, primaryKey };
+    .map(({ table, kind, referencedColumns, primaryKey, linkColumns, occurrences }, i) => {
+      const keys = occurrences.map(({ mapping, keyQuery }) => ({ mapping, keyQuery }));
+      return { oid: oids[i] ?? 0, table, kind, referencedColumns, primaryKey, linkColumns, keys };
     })
     .toSorted((one, other) => one.oid - other.oid);
   // The registry's plan has been through JSON.

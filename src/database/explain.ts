@@ -10,6 +10,7 @@ import type { WantedIndex } from '../definition/index-advice.ts';
 import type { Advice, Column, Occurrence, QualifiedName, RefreshPlan, Source } from '../definition/plan.ts';
 import type { PathNode } from '../definition/tree.ts';
 import { RefusedDefinition, TviewsError } from '../errors/errors.ts';
+import { readsTheSame } from './apply.ts';
 import type { SqlExecutor } from './executor.ts';
 import { quoteIdentifier, quoteLiteral } from './identifier.ts';
 import { imagesRelation } from './image.ts';
@@ -78,6 +79,12 @@ export interface Reader {
   readonly readers: readonly Reader[];
 }
 
+/**
+ * Whether the definition compiles to the plan in force. `replace`: to another one, which CREATE OR REPLACE TVIEW takes over.
+ * `recreate`: to another one, of the same columns of the same tables, for which that does nothing.
+ */
+export type PlanInForce = 'this' | 'replace' | 'recreate';
+
 export interface Explanation {
   readonly id: number;
   readonly table: QualifiedName;
@@ -86,8 +93,7 @@ export interface Explanation {
   readonly columns: readonly Column[];
   readonly definition: string;
   readonly size: RelationSize;
-  /** False: the definition compiles to another plan now than when it was applied. */
-  readonly isCurrent: boolean;
+  readonly inForce: PlanInForce;
   readonly sources: readonly ExplainedSource[];
   readonly tree: readonly ExplainedNode[];
   /** Computing one row, by the planner's estimate. */
@@ -179,7 +185,11 @@ async function explainRegistered(
     columns: plan.columns,
     definition: plan.definition,
     size: sizeOf(plan.table),
-    isCurrent: isSamePlan(plan, tview.plan),
+    inForce: isSamePlan(plan, tview.plan)
+      ? 'this'
+      : readsTheSame(plan, tview.plan) && tview.plan.locks !== undefined
+        ? 'recreate'
+        : 'replace',
     sources: plan.sources.map((source) => explainSource(registry, source)),
     tree: tree.map(node),
     recompute: { cost: planned.recompute.cost, fullReads: large(planned.recompute) },

@@ -7,6 +7,7 @@ import { init } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import { type CommandResult, tviews } from '../../kit/command.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
+import { testProxy } from '../../kit/proxy.ts';
 import { apply, useLocks } from '../database/support.ts';
 
 /** A way of two hops, names that need quotes, a link without an index, tables large enough to be worth a word. */
@@ -127,7 +128,7 @@ test('for machines, the same as values', async () => {
   expect(explained).toMatchObject({
     table: { schema: 'Odd Shop', name: 'tv_Order' },
     view: { schema: 'Odd Shop', name: 'v_Order' },
-    isCurrent: true,
+    inForce: 'this',
     size: { rows: 8000 },
     recompute: { fullReads: [{ schema: 'Odd Shop', name: 'line', rows: 8000 }] },
   });
@@ -183,6 +184,7 @@ describe('what is of now', () => {
     const { stdout } = await run('explain', '"Odd Shop".tv_shelf');
     expect(stdout).toContain(note);
     expect(stdout).toContain('└─ Odd Shop.customer');
+    expect(stdout.replaceAll(/\s+/g, ' ')).toContain('CREATE OR REPLACE TVIEW takes it over');
     await owner.query(`
       CREATE OR REPLACE VIEW "Odd Shop".region_name AS SELECT "regionId", name FROM "Odd Shop"."Region"`);
     await owner.query('CREATE TABLE "Odd Shop".sub_region () INHERITS ("Odd Shop"."Region")');
@@ -197,6 +199,49 @@ describe('what is of now', () => {
       await owner.query('DROP TABLE "Odd Shop".sub_region');
     }
   });
+});
+
+test('a plan that CREATE OR REPLACE lets be, though the links have changed places', async () => {
+  await owner.query(`
+    CREATE TABLE "Odd Shop".pair (a int PRIMARY KEY, b int NOT NULL);
+    CREATE TABLE "Odd Shop".part (id int PRIMARY KEY, fk int NOT NULL);
+    CREATE VIEW "Odd Shop".named_pair AS SELECT a AS x, b AS y FROM "Odd Shop".pair`);
+  const definition = `SELECT p.id, n.x, n.y FROM "Odd Shop".part p JOIN "Odd Shop".named_pair n ON n.x = p.fk`;
+  const way = { schema: 'Odd Shop', key: ['id'] };
+  await apply(owner, 'tv_part', definition, way);
+  await owner.query(
+    'CREATE OR REPLACE VIEW "Odd Shop".named_pair AS SELECT b AS x, a AS y FROM "Odd Shop".pair',
+  );
+  const { stdout } = await run('explain', '"Odd Shop".tv_part');
+  expect(stdout.replaceAll(/\s+/g, ' ')).toContain('lets it be: drop the tview and create it again.');
+  expect(await apply(owner, 'tv_part', definition, { ...way, ifExists: 'replace' })).toMatchObject({
+    action: 'unchanged',
+  });
+  expect(await run('drop', '"Odd Shop".tv_part')).toMatchObject({ exitCode: 0 });
+  await apply(owner, 'tv_part', definition, way);
+  expect((await run('explain', '"Odd Shop".tv_part')).stdout).not.toContain('note');
+});
+
+test('the tviews that read it, and those that read them', async () => {
+  await apply(owner, 'tv_land', 'SELECT country, data FROM shop.tv_supply', {
+    schema: 'shop',
+    key: ['country'],
+  });
+  try {
+    const { stdout } = await run('explain', 'shop.tv_supplier');
+    expect(stdout).toMatch(/\nTviews that read it\n\n {2}shop\.tv_supply\n {2}└─ shop\.tv_land\n$/);
+    const { readers } = JSON.parse(
+      (await run('explain', 'shop.tv_supplier', '--json')).stdout,
+    ) as Explanation;
+    expect(readers).toEqual([
+      {
+        tview: { schema: 'shop', name: 'tv_supply' },
+        readers: [{ tview: { schema: 'shop', name: 'tv_land' }, readers: [] }],
+      },
+    ]);
+  } finally {
+    await run('drop', 'shop.tv_land');
+  }
 });
 
 describe('--analyze', () => {
@@ -247,6 +292,15 @@ describe('--analyze', () => {
     expect(stdout).toMatch(
       /^ {20}keys {2}written +flush +first {2}key query {2}pages {2}recompute {2}pages\n {2}shop\.tv_supplier {5}1 {8}0 +[\d.]+ +[\d.]+ +[\d.]+ +\d+\n\n {2}flush: .+\n\n {2}shop\.tv_supplier: \{"country": "[^"]+"\}\n$/m,
     );
+  });
+
+  test('through a proxy whose server connections change hands', async () => {
+    const proxy = await testProxy(database, { poolMode: 'transaction' });
+    const { exitCode, stdout } = await tviews(['explain', 'shop.tv_product', '--analyze'], {
+      env: { DATABASE_URL: proxy.url(database.owner) },
+    });
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/^ {2}shop\.tb_category +100 +0 /m);
   });
 
   test('of so many keys that every row is computed', async () => {
