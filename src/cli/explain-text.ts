@@ -41,6 +41,9 @@ function headLines(explained: Explanation): string[] {
   const { table: name, view, key, columns, definition, size: extent, sources, recompute, advice } = explained;
   const places = countPlaces(explained.tree);
   const notes = [
+    ...(explained.isSuspended
+      ? [`It is suspended: nothing of this happens until tviews resume ${written(name)}.`]
+      : []),
     ...(explained.inForce === 'this'
       ? []
       : [

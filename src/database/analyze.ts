@@ -7,6 +7,7 @@
  * rather than wait or run for long; each source has a transaction of its own.
  */
 import type { Column, QualifiedName, Source } from '../definition/plan.ts';
+import { SqlState, TviewsError } from '../errors/errors.ts';
 import type { SqlExecutor } from './executor.ts';
 import { keysOfImages, rolledBack, rowsOfKeys } from './explain.ts';
 import { quoteLiteral, quoteQualified } from './identifier.ts';
@@ -84,6 +85,7 @@ export async function analyzeTview(
     const loaded = await loadRegistry(executor);
     const found = await requireTview(executor, loaded, name);
     requireInPlace(loaded, found);
+    requireKept(found);
     return { registry: loaded, tview: found };
   });
   const analyses: Analysis[] = [];
@@ -92,6 +94,15 @@ export async function analyzeTview(
     analyses.push({ source: source.table, outcome });
   }
   return analyses;
+}
+
+function requireKept({ schema, name, isSuspended }: RegisteredTview): void {
+  if (!isSuspended) return;
+  throw new TviewsError(
+    SqlState.objectNotInPrerequisiteState,
+    `cannot analyze tview ${schema}.${name} because it is suspended`,
+    { hint: `No flush knows it. Run "tviews resume ${schema}.${name}", or explain it without --analyze.` },
+  );
 }
 
 /** 55P03: a lock was not to be had in time; 57014: a statement took too long; 40P01: another was in the way. */

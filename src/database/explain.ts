@@ -93,6 +93,8 @@ export interface Explanation {
   readonly columns: readonly Column[];
   readonly definition: string;
   readonly size: RelationSize;
+  /** Then nothing of what follows happens until it is resumed. */
+  readonly isSuspended: boolean;
   readonly inForce: PlanInForce;
   readonly sources: readonly ExplainedSource[];
   readonly tree: readonly ExplainedNode[];
@@ -185,6 +187,7 @@ async function explainRegistered(
     columns: plan.columns,
     definition: plan.definition,
     size: sizeOf(plan.table),
+    isSuspended: tview.isSuspended,
     inForce: isSamePlan(plan, tview.plan)
       ? 'this'
       : readsTheSame(plan, tview.plan) && tview.plan.locks !== undefined

@@ -377,6 +377,27 @@ describe('--analyze', () => {
 });
 
 describe('what cannot be explained', () => {
+  test('what a change of a suspended tview costs', async () => {
+    expect(await run('suspend', 'shop.tv_category')).toMatchObject({ exitCode: 0 });
+    try {
+      expect(await run('explain', 'shop.tv_category')).toMatchObject({
+        exitCode: 0,
+        stdout: expect.stringContaining(
+          '\n  note      It is suspended: nothing of this happens until tviews resume shop.tv_category.\n',
+        ),
+      });
+      expect(await run('explain', 'shop.tv_category', '--analyze')).toMatchObject({
+        exitCode: 1,
+        stdout: '',
+        stderr: expect.stringMatching(
+          /^error: cannot analyze tview shop\.tv_category because it is suspended\nHINT: .+\n$/,
+        ),
+      });
+    } finally {
+      await run('resume', 'shop.tv_category');
+    }
+  });
+
   test.each(['shop.tv_nothing', 'tv_product', '"Odd Shop".tv_order'])('%s', async (name) => {
     expect(await run('explain', name)).toEqual({
       exitCode: 1,
