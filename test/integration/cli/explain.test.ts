@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createShop, fillShop, shopDefinitions, shopTviews } from '../../../src/cli/demo/shop.ts';
@@ -93,6 +95,14 @@ describe('for people', () => {
     expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
     await expect(withoutSizes(stdout)).toMatchFileSnapshot(`golden/explain-${golden}.txt`);
     expect(stdout.split('\n').filter((line) => [...line].length > 100)).toEqual([]);
+  });
+
+  test('README shows the tree of a product as it is', async () => {
+    const readme = readFileSync(join(import.meta.dirname, '../../../README.md'), 'utf8');
+    const [, tree] = /^Sources, .*\n\n([\s\S]*?\n)\n/m.exec(
+      (await run('explain', 'shop.tv_product')).stdout,
+    )!;
+    expect(readme).toContain(`\`\`\`\n${tree}\`\`\`\n`);
   });
 
   test('the same by a name without its schema, where search_path hides what is the server’s own', async () => {
