@@ -72,7 +72,7 @@ function headLines(explained: Explanation): string[] {
 const takeOver = {
   replace: 'CREATE OR REPLACE TVIEW takes it over; then run tviews verify --repair.',
   recreate:
-    'It reads the same columns of the same tables, so that CREATE OR REPLACE TVIEW lets it be: drop the tview and create it again.',
+    'It locks otherwise and finds the same keys, so that CREATE OR REPLACE TVIEW lets it be. Drop the tview and create it again, to have those locks.',
 } as const;
 
 const typed = ({ name, type }: Column): string => `${name} ${type}`;

@@ -380,9 +380,7 @@ async function isUnchanged(
     );
     // The same text may read something else by now: a view below it was replaced, a source renamed, a primary key dropped.
     const plan = await compile(executor, registry, { view: probe, table, key: statement.key }, hooks);
-    const same =
-      row!.same &&
-      readsTheSame(plan, existing, registry);
+    const same = row!.same && readsTheSame(plan, existing, registry);
     await executor.query(`DROP VIEW ${quoteQualified(probe)}`);
     return same;
   });

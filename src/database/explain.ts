@@ -81,7 +81,7 @@ export interface Reader {
 
 /**
  * Whether the definition compiles to the plan in force. `replace`: to another one, which CREATE OR REPLACE TVIEW takes over.
- * `recreate`: to another one, of the same columns of the same tables, for which that does nothing.
+ * `recreate`: to one with the same keys and other locks, for which that does nothing.
  */
 export type PlanInForce = 'this' | 'replace' | 'recreate';
 
@@ -190,7 +190,7 @@ async function explainRegistered(
     isSuspended: tview.isSuspended,
     inForce: isSamePlan(plan, tview.plan)
       ? 'this'
-      : readsTheSame(plan, tview.plan) && tview.plan.locks !== undefined
+      : readsTheSame(plan, tview, registry) && tview.plan.locks !== undefined
         ? 'recreate'
         : 'replace',
     sources: plan.sources.map((source) => explainSource(registry, source)),

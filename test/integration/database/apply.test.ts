@@ -136,6 +136,22 @@ describe('CREATE TVIEW', () => {
     expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
   });
 
+  test('again is no longer the same once a view below links the same columns otherwise', async () => {
+    await owner.query(`
+      CREATE TABLE pair (a int PRIMARY KEY, b int NOT NULL);
+      INSERT INTO pair VALUES (1, 2), (2, 1), (3, 3);
+      CREATE VIEW named_pair AS SELECT a AS x, b AS y FROM pair`);
+    const definition =
+      'SELECT p.pk_product, n.x, n.y FROM tb_product p JOIN named_pair n ON n.x = p.pk_product';
+    await apply(owner, 'tv_product', definition);
+    await owner.query('CREATE OR REPLACE VIEW named_pair AS SELECT b AS x, a AS y FROM pair');
+    expect(await apply(owner, 'tv_product', definition, { ifExists: 'replace' })).toMatchObject({
+      action: 'replaced',
+    });
+    await owner.query('UPDATE pair SET b = 7 WHERE a = 1');
+    expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+  });
+
   test('with another definition is an error, IF NOT EXISTS skips it, OR REPLACE builds it anew', async () => {
     const other = "SELECT pk_product, jsonb_build_object('only', name) AS data FROM tb_product";
     await apply(owner, 'tv_product', productDefinition);
