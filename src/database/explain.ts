@@ -320,7 +320,8 @@ export function rowsOfKeys(
   const values = plan.key.map(({ type }, i) => `${quoteLiteral(arrays[i]!)}::${elementType(type)}[]`);
   const keys = `unnest(${values.join(', ')}) AS k (${plan.key.map((_, i) => `k${i + 1}`).join(', ')})`;
   return `SELECT ${plan.columns.map(({ name }) => `v.${quoteIdentifier(name)}`).join(', ')}
-${rowsByKey({ plan, keyEquality: keyOperators }, keys)}`;
+${rowsByKey({ plan, keyEquality: keyOperators }, keys)}
+WHERE v."tviews there"`;
 }
 
 function explainSource(registry: Registry, source: Source): ExplainedSource {

@@ -137,12 +137,16 @@ const unnestedKeys = (tview: RefreshedTview): string =>
 /**
  * A FROM clause that computes the rows of some keys, one key after the other: an equality reaches into the groups and
  * subqueries of the view and finds their indexes, where = ANY does not. OFFSET 0, or the planner would make a join of it,
- * and compute a view with GROUP BY whole for two keys.
+ * and compute a view with GROUP BY whole for two keys. A key without a row has a row of nulls, and `v."tviews there"` null: to
+ * look for those keys afterwards, the planner would compare each with every row (it takes the computed rows for few).
  * @param keys the keys as a relation `k` with columns k1, k2, …
  */
 export const rowsByKey = (tview: Pick<RefreshedTview, 'plan' | 'keyEquality'>, keys: string): string =>
   `FROM ${keys}
-  CROSS JOIN LATERAL (SELECT * FROM ${quoteQualified(tview.plan.view)} AS w WHERE ${keysEqual(tview, 'w', toKey)} OFFSET 0) AS v`;
+  LEFT JOIN LATERAL (SELECT *, true AS ${there} FROM ${quoteQualified(tview.plan.view)} AS w WHERE ${keysEqual(tview, 'w', toKey)} OFFSET 0) AS v ON true`;
+
+/** A column beside the definition's own: null in the row of a key that has none. */
+const there = '"tviews there"';
 
 /** `v."a" = k.k1 AND v."b" = k.k2`, by the operator of the type's own index: citext keys compare as citext does. */
 export function keysEqual(
@@ -157,6 +161,9 @@ export function keysEqual(
     .join(' AND ');
 }
 const toKey = (_: Column, i: number): string => `k.k${i + 1}`;
+/** The keys beside computed rows, which a definition's columns must not be mistaken for. */
+const soughtKey = (i: number): string => `"tviews key ${i + 1}"`;
+const toSought = (_: Column, i: number): string => `c.${soughtKey(i)}`;
 export const toColumn =
   (alias: string) =>
   ({ name }: Column): string =>
@@ -377,13 +384,13 @@ function write(tview: RefreshedTview, scope: 'keys' | 'many' | 'all'): string {
   const source = {
     all: `FROM ${view} AS v`,
     many: `FROM ${unnestedKeys(tview)}
-  JOIN all_rows AS v ON ${keysEqual(tview, 'v', toKey)}`,
+  LEFT JOIN all_rows AS v ON ${keysEqual(tview, 'v', toKey)}`,
     keys: rowsByKey(tview, unnestedKeys(tview)),
   }[scope];
   const before =
     scope === 'many'
       ? `all_rows AS MATERIALIZED (
-  SELECT ${list('v')} FROM ${view} AS v
+  SELECT ${list('v')}, true AS ${there} FROM ${view} AS v
 ), `
       : '';
   const doomed =
@@ -391,9 +398,15 @@ function write(tview: RefreshedTview, scope: 'keys' | 'many' | 'all'): string {
       ? `DELETE FROM ${table} AS t
   WHERE NOT EXISTS (SELECT FROM computed_rows AS c WHERE ${keysEqual(tview, 'c', toColumn('t'))})`
       : `DELETE FROM ${table} AS t
-  USING ${unnestedKeys(tview)}
-  WHERE ${keysEqual(tview, 't', toKey)}
-    AND NOT EXISTS (SELECT FROM computed_rows AS c WHERE ${keysEqual(tview, 'c', toColumn('t'))})`;
+  USING computed_rows AS c
+  WHERE c.${there} IS NULL AND ${keysEqual(tview, 't', toSought)}`;
+  const isThere = scope === 'all' ? '' : `\n  WHERE c.${there}`;
+  const differs = `(t.${firstKey} IS NULL OR ${rowOf('c', all)} *<> ${rowOf('t', all)})
+    AND NOT EXISTS (SELECT FROM duplicate_keys)`;
+  const sought =
+    scope === 'all'
+      ? ''
+      : `, v.${there}, ${plan.key.map((_, i) => `k.k${i + 1} AS ${soughtKey(i)}`).join(', ')}`;
 
   const old =
     asSource === null
@@ -417,7 +430,7 @@ function write(tview: RefreshedTview, scope: 'keys' | 'many' | 'all'): string {
   )`;
 
   return `WITH ${before}computed_rows AS MATERIALIZED (
-  SELECT ${list('v')}
+  SELECT ${list('v')}${sought}
   ${source}
 ), duplicate_keys AS (
   SELECT ${duplicateMessage(
@@ -425,7 +438,7 @@ function write(tview: RefreshedTview, scope: 'keys' | 'many' | 'all'): string {
     keys.map((key) => `c.${key}`),
     'count(*)',
   )} AS message
-  FROM computed_rows AS c
+  FROM computed_rows AS c${isThere}
   GROUP BY ${keys.map((key) => `c.${key}`).join(', ')}
   HAVING count(*) > 1
   LIMIT 1
@@ -433,8 +446,7 @@ function write(tview: RefreshedTview, scope: 'keys' | 'many' | 'all'): string {
   SELECT ${list('c')}${old}
   FROM computed_rows AS c
   LEFT JOIN ${table} AS t ON ${keysEqual(tview, 't', toColumn('c'))}
-  WHERE (t.${firstKey} IS NULL OR ${rowOf('c', all)} *<> ${rowOf('t', all)})
-    AND NOT EXISTS (SELECT FROM duplicate_keys)
+  WHERE ${scope === 'all' ? differs : `c.${there} AND ${differs}`}
 ), written_rows AS (
   INSERT INTO ${table} (${all.map(quoteIdentifier).join(', ')})
   SELECT ${list('d')} FROM different_rows AS d
@@ -445,7 +457,7 @@ function write(tview: RefreshedTview, scope: 'keys' | 'many' | 'all'): string {
   RETURNING ${returning}
 )
 SELECT
-  (SELECT count(*) FROM computed_rows),
+  (SELECT count(*) FROM computed_rows${scope === 'all' ? '' : ` WHERE ${there}`}),
   (SELECT message FROM duplicate_keys),
   (SELECT count(*) FROM written_rows),
   (SELECT count(*) FROM deleted_rows),

@@ -324,14 +324,15 @@ BEGIN
     keys := 1;
   ELSIF many IS TRUE THEN
     WITH all_rows AS MATERIALIZED (
-      SELECT v."order_id", v."sku""", v."data" FROM "shop"."v_order line" AS v
+      SELECT v."order_id", v."sku""", v."data", true AS "tviews there" FROM "shop"."v_order line" AS v
     ), computed_rows AS MATERIALIZED (
-      SELECT v."order_id", v."sku""", v."data"
+      SELECT v."order_id", v."sku""", v."data", v."tviews there", k.k1 AS "tviews key 1", k.k2 AS "tviews key 2"
       FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
-      JOIN all_rows AS v ON v."order_id" = k.k1 AND v."sku""" = k.k2
+      LEFT JOIN all_rows AS v ON v."order_id" = k.k1 AND v."sku""" = k.k2
     ), duplicate_keys AS (
       SELECT format('Key (order_id, sku")=(%s, %s) comes %s times.', c."order_id", c."sku""", count(*)) AS message
       FROM computed_rows AS c
+      WHERE c."tviews there"
       GROUP BY c."order_id", c."sku"""
       HAVING count(*) > 1
       LIMIT 1
@@ -341,7 +342,7 @@ BEGIN
         t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
       FROM computed_rows AS c
       LEFT JOIN "shop"."tv_order line" AS t ON t."order_id" = c."order_id" AND t."sku""" = c."sku"""
-      WHERE (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
+      WHERE c."tviews there" AND (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
         AND NOT EXISTS (SELECT FROM duplicate_keys)
     ), written_rows AS (
       INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data")
@@ -350,13 +351,12 @@ BEGIN
       RETURNING true
     ), deleted_rows AS (
       DELETE FROM "shop"."tv_order line" AS t
-      USING unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
-      WHERE t."order_id" = k.k1 AND t."sku""" = k.k2
-        AND NOT EXISTS (SELECT FROM computed_rows AS c WHERE c."order_id" = t."order_id" AND c."sku""" = t."sku""")
+      USING computed_rows AS c
+      WHERE c."tviews there" IS NULL AND t."order_id" = c."tviews key 1" AND t."sku""" = c."tviews key 2"
       RETURNING jsonb_build_object('order_id', t."order_id") AS image
     )
     SELECT
-      (SELECT count(*) FROM computed_rows),
+      (SELECT count(*) FROM computed_rows WHERE "tviews there"),
       (SELECT message FROM duplicate_keys),
       (SELECT count(*) FROM written_rows),
       (SELECT count(*) FROM deleted_rows),
@@ -374,12 +374,13 @@ BEGIN
     keys := cardinality(refresh.key_1);
   ELSE
     WITH computed_rows AS MATERIALIZED (
-      SELECT v."order_id", v."sku""", v."data"
+      SELECT v."order_id", v."sku""", v."data", v."tviews there", k.k1 AS "tviews key 1", k.k2 AS "tviews key 2"
       FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
-      CROSS JOIN LATERAL (SELECT * FROM "shop"."v_order line" AS w WHERE w."order_id" = k.k1 AND w."sku""" = k.k2 OFFSET 0) AS v
+      LEFT JOIN LATERAL (SELECT *, true AS "tviews there" FROM "shop"."v_order line" AS w WHERE w."order_id" = k.k1 AND w."sku""" = k.k2 OFFSET 0) AS v ON true
     ), duplicate_keys AS (
       SELECT format('Key (order_id, sku")=(%s, %s) comes %s times.', c."order_id", c."sku""", count(*)) AS message
       FROM computed_rows AS c
+      WHERE c."tviews there"
       GROUP BY c."order_id", c."sku"""
       HAVING count(*) > 1
       LIMIT 1
@@ -389,7 +390,7 @@ BEGIN
         t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
       FROM computed_rows AS c
       LEFT JOIN "shop"."tv_order line" AS t ON t."order_id" = c."order_id" AND t."sku""" = c."sku"""
-      WHERE (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
+      WHERE c."tviews there" AND (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
         AND NOT EXISTS (SELECT FROM duplicate_keys)
     ), written_rows AS (
       INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data")
@@ -398,13 +399,12 @@ BEGIN
       RETURNING true
     ), deleted_rows AS (
       DELETE FROM "shop"."tv_order line" AS t
-      USING unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
-      WHERE t."order_id" = k.k1 AND t."sku""" = k.k2
-        AND NOT EXISTS (SELECT FROM computed_rows AS c WHERE c."order_id" = t."order_id" AND c."sku""" = t."sku""")
+      USING computed_rows AS c
+      WHERE c."tviews there" IS NULL AND t."order_id" = c."tviews key 1" AND t."sku""" = c."tviews key 2"
       RETURNING jsonb_build_object('order_id', t."order_id") AS image
     )
     SELECT
-      (SELECT count(*) FROM computed_rows),
+      (SELECT count(*) FROM computed_rows WHERE "tviews there"),
       (SELECT message FROM duplicate_keys),
       (SELECT count(*) FROM written_rows),
       (SELECT count(*) FROM deleted_rows),
