@@ -200,7 +200,7 @@ function queryLines({ tree }: Explanation): string[] {
     ...(i === 0 ? [] : ['']),
     ...wrap(path.split(' '), ' ', width - 2),
     ...readable.split('\n').map((line) => `${indentation}${line}`),
-    ...fullReadNotes('Its plan, made for many changed rows at once,', fullReads).flatMap((note) =>
+    ...fullReadNotes('Its plan', fullReads).flatMap((note) =>
       wrap(note.split(' '), ' ', width - 8).map((line, at) => `${at === 0 ? '  ! ' : '    '}${line}`),
     ),
   ]);

@@ -280,8 +280,7 @@ async function planEverything(
     for (const source of plan.sources) {
       for (const { mapping, keyQuery } of source.occurrences) {
         if (mapping === 'local' || byQuery.has(keyQuery)) continue;
-        const { rows } = await planOf(executor, keysOfUnknownRow(source, keyQuery));
-        const { fullReads } = await planOf(executor, keysOfImages(source, keyQuery, `'[]'`));
+        const { rows, fullReads } = await planOf(executor, keysOfUnknownRow(source, keyQuery));
         byQuery.set(keyQuery, { rows, fullReads });
       }
     }

@@ -56,6 +56,15 @@ const imageValue = (image: string, { name, type }: Column): string =>
 export const firstImageValue = (images: string, columns: readonly Column[], name: string): string =>
   imageValue(`${images}->0`, columns.find((column) => column.name === name)!);
 
+/** As imagesRelation, of the first image alone. */
+export function firstImageRelation(images: string, columns: readonly Column[]): string {
+  const output = columns.map((column) => {
+    const collate = column.collation === null ? '' : ` COLLATE ${column.collation}`;
+    return `(${imageValue(`${images}->0`, column)}${collate}) AS ${quoteIdentifier(column.name)}`;
+  });
+  return `SELECT ${output.join(', ')}`;
+}
+
 /** The settings a capture function needs for these columns. Each costs time in every statement, so only what matters. */
 export function captureSettings(columns: readonly Column[], comparesText: boolean): Record<string, string> {
   const exact = columns.every(({ type }) => asJson.test(type) || plainText.test(type));

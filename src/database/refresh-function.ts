@@ -12,7 +12,7 @@
 import type { Column, Occurrence, QualifiedName, RefreshPlan, Source } from '../definition/plan.ts';
 import { maximumImages, rowOf } from './capture.ts';
 import { quoteIdentifier, quoteLiteral, quoteQualified } from './identifier.ts';
-import { firstImageValue, imageExpression, imagesRelation } from './image.ts';
+import { firstImageRelation, firstImageValue, imageExpression, imagesRelation } from './image.ts';
 import { edgeLocks, elementType, keyLocks, type LockOptions, locksValues, lockVariables } from './locks.ts';
 import { appendFound, dollarQuote, hang, objectName } from './text.ts';
 
@@ -228,15 +228,22 @@ function tellKeys(tview: RefreshedTview): string {
 FROM (SELECT ${named.join(', ')} FROM ${unnestedKeys(tview)}) AS i;`;
 }
 
+/**
+ * One image is the common case. Where it holds the key itself, no query is needed. Where not, the query is of one row: of a set
+ * the planner assumes a hundred, and reads a whole table where each leads to a thousandth of it.
+ */
 function keyStep(tview: RefreshedTview, source: Source, images: string, occurrence: Occurrence): string {
-  const changed = `WITH changed AS (
-  ${hang(imagesRelation(images, source.linkColumns), 2)}
-)
-`;
-  const query = appendKeys(tview, occurrence.keyQuery, changed);
+  const withChanged = (relation: string): string =>
+    appendKeys(tview, occurrence.keyQuery, `WITH changed AS (\n  ${hang(relation, 2)}\n)\n`);
+  const query = withChanged(imagesRelation(images, source.linkColumns));
   const { keyColumns } = occurrence;
-  if (!keyColumns) return query;
-  // One image that holds the key itself, the common case: no query.
+  if (!keyColumns) {
+    return `IF jsonb_array_length(${images}) = 1 THEN
+  ${hang(withChanged(firstImageRelation(images, source.linkColumns)), 2)}
+ELSE
+  ${hang(query, 2)}
+END IF;`;
+  }
   const values = keyColumns.map((name) => firstImageValue(images, source.linkColumns, name));
   const append = tview.plan.key.map(
     (column, k) =>

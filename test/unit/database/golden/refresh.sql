@@ -160,32 +160,59 @@ BEGIN
     END IF;
     IF changes ? '8' THEN
       -- rate r → line l (l.factor = r.factor)
-      WITH changed AS (
-        SELECT (image."factor"::numeric) AS "factor", image."unit"
-        FROM jsonb_to_recordset(changes->'8') AS image ("factor" text, "unit" text)
-      )
-      SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
-      INTO refresh.key_1, refresh.key_2
-      FROM (
-        SELECT l.order_id, l."sku"""
-        FROM changed
-        JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) changed.factor
-      ) AS found (k1, k2);
+      IF jsonb_array_length(changes->'8') = 1 THEN
+        WITH changed AS (
+          SELECT ((changes->'8'->0->>'factor')::numeric) AS "factor", ((changes->'8'->0->>'unit')::text) AS "unit"
+        )
+        SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
+        INTO refresh.key_1, refresh.key_2
+        FROM (
+          SELECT l.order_id, l."sku"""
+          FROM changed
+          JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) changed.factor
+        ) AS found (k1, k2);
+      ELSE
+        WITH changed AS (
+          SELECT (image."factor"::numeric) AS "factor", image."unit"
+          FROM jsonb_to_recordset(changes->'8') AS image ("factor" text, "unit" text)
+        )
+        SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
+        INTO refresh.key_1, refresh.key_2
+        FROM (
+          SELECT l.order_id, l."sku"""
+          FROM changed
+          JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) changed.factor
+        ) AS found (k1, k2);
+      END IF;
     END IF;
     IF changes ? '10' THEN
       -- unit u → rate r (r.unit = u.code) → line l (l.factor = r.factor)
-      WITH changed AS (
-        SELECT image."code"
-        FROM jsonb_to_recordset(changes->'10') AS image ("code" text)
-      )
-      SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
-      INTO refresh.key_1, refresh.key_2
-      FROM (
-        SELECT l.order_id, l."sku"""
-        FROM changed
-        JOIN "shop"."rate" AS r ON r.unit OPERATOR(pg_catalog.=) changed.code
-        JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) r.factor
-      ) AS found (k1, k2);
+      IF jsonb_array_length(changes->'10') = 1 THEN
+        WITH changed AS (
+          SELECT ((changes->'10'->0->>'code')::text) AS "code"
+        )
+        SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
+        INTO refresh.key_1, refresh.key_2
+        FROM (
+          SELECT l.order_id, l."sku"""
+          FROM changed
+          JOIN "shop"."rate" AS r ON r.unit OPERATOR(pg_catalog.=) changed.code
+          JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) r.factor
+        ) AS found (k1, k2);
+      ELSE
+        WITH changed AS (
+          SELECT image."code"
+          FROM jsonb_to_recordset(changes->'10') AS image ("code" text)
+        )
+        SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
+        INTO refresh.key_1, refresh.key_2
+        FROM (
+          SELECT l.order_id, l."sku"""
+          FROM changed
+          JOIN "shop"."rate" AS r ON r.unit OPERATOR(pg_catalog.=) changed.code
+          JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) r.factor
+        ) AS found (k1, k2);
+      END IF;
     END IF;
     IF changes ? 't3' THEN
       SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
