@@ -90,7 +90,7 @@ export function statusPage(proxy: RunningProxy, metrics: Metrics): StatusPage {
         kind: 'table',
         heading: 'Suspended',
         columns: ['database', 'tview', 'to bring it in step'],
-        rows: proxy.suspended().map(({ database, tview }) => [database, tview, `tviews resume ${tview}`]),
+        rows: proxy.suspended().map(({ database, tview, resume }) => [database, tview, resume]),
       },
       {
         kind: 'table',

@@ -6,6 +6,7 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import { registryChannel } from '../../src/database/generate.ts';
+import { writtenName } from '../../src/database/identifier.ts';
 import { type ProxyRegistry, readRegistry } from '../../src/database/list.ts';
 import { executorOf } from '../../src/database/node-postgres.ts';
 import type { SuspendedTview } from '../../src/observe/metrics.ts';
@@ -46,6 +47,7 @@ export class Catalog {
   readonly #reread: NodeJS.Timeout;
   #closed = false;
   #snapshot: CatalogSnapshot | null = null;
+  #suspended: readonly SuspendedTview[] = [];
   #reading = false;
   #readAgain = false;
   readonly repairs: Repairs;
@@ -65,12 +67,9 @@ export class Catalog {
     return this.#snapshot;
   }
 
-  suspended(): SuspendedTview[] {
-    const { suspended, tviewNames } = this.#snapshot ?? {};
-    return [...(suspended ?? [])].map((id) => ({
-      database: this.#name,
-      tview: tviewNames?.get(id) ?? String(id),
-    }));
+  /** As was last read: whoever is told of these must not believe that all is well because the owner's connection is lost. */
+  suspended(): readonly SuspendedTview[] {
+    return this.#suspended;
   }
 
   /** Resolves after the first attempt, whether it worked or not. */
@@ -103,7 +102,15 @@ export class Catalog {
     try {
       do {
         this.#readAgain = false;
-        this.#snapshot = snapshotOf(await readRegistry(executorOf(this.#client)));
+        const registry = await readRegistry(executorOf(this.#client));
+        this.#snapshot = snapshotOf(registry);
+        this.#suspended = (registry?.tviews ?? [])
+          .filter(({ isSuspended }) => isSuspended)
+          .map((tview) => ({
+            database: this.#name,
+            tview: `${tview.schema}.${tview.name}`,
+            resume: `tviews resume ${writtenName(tview)}`,
+          }));
       } while (this.#readAgain);
     } catch (error) {
       this.#log.warn(

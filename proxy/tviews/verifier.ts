@@ -119,6 +119,8 @@ export class Verifier {
     try {
       const page = await this.#compare(walk, catalog.tviewTables.get(walk.id)!);
       walk.problem = null;
+      // It may have been suspended a moment ago, and we not have heard of it yet.
+      if (divergentRows(page) > 0 && (await this.#isSuspended(walk.id))) return;
       this.#count(walk, tview, page);
     } catch (error) {
       if (this.#closed) return;
@@ -173,6 +175,14 @@ export class Verifier {
       rows: LOGGED_KEYS,
       timeoutMs: TIMEOUT_MS,
     });
+  }
+
+  async #isSuspended(tview: number): Promise<boolean> {
+    const [row] = await executorOf(await this.#connected()).query<{ suspended: boolean }>(
+      'SELECT t.suspended_at IS NOT NULL AS suspended FROM tviews.tview AS t WHERE t.id = $1',
+      [tview],
+    );
+    return row?.suspended === true;
   }
 
   #count(walk: Walk, tview: string, page: Page): void {

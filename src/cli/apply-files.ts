@@ -21,6 +21,8 @@ export interface Applied {
   readonly line: number;
   readonly tview: string;
   readonly action: 'created' | 'unchanged' | 'replaced' | 'skipped' | 'dropped';
+  /** It goes stale, and was left so. */
+  readonly isSuspended: boolean;
   /** Rows filled in. */
   readonly rows: number;
   readonly advice: readonly Advice[];
@@ -90,10 +92,10 @@ export async function applyDefinitions(
 async function applyOne(
   executor: SqlExecutor,
   statement: TviewStatement,
-): Promise<Pick<Applied, 'action' | 'rows' | 'advice'>> {
+): Promise<Pick<Applied, 'action' | 'isSuspended' | 'rows' | 'advice'>> {
   if (statement.kind === 'create') return applyInTransaction(executor, statement);
   const { action } = await inTransaction(executor, () => dropTview(executor, statement));
-  return { action, rows: 0, advice: [] };
+  return { action, isSuspended: false, rows: 0, advice: [] };
 }
 
 function filesOf(path: string): string[] {

@@ -1,7 +1,7 @@
 /** What `tviews explain` found, laid out for a terminal of 100 columns. */
 import type { Analysis } from '../database/analyze.ts';
 import type { ExplainedNode, Explanation, FullRead, Reader } from '../database/explain.ts';
-import { quoteIdentifier } from '../database/identifier.ts';
+import { writtenName } from '../database/identifier.ts';
 import type { LockedSide, LockNumbers, TviewLocks } from '../database/lock-facts.ts';
 import { imagesByValue } from '../database/locks.ts';
 import type { Column, QualifiedName } from '../definition/plan.ts';
@@ -11,10 +11,6 @@ const width = 100;
 const indentation = '  ';
 
 const dotted = ({ schema, name }: QualifiedName): string => `${schema}.${name}`;
-
-/** As a name is written in SQL, and on the command line. */
-const written = ({ schema, name }: QualifiedName): string =>
-  [schema, name].map((part) => (/^[a-z_][a-z0-9_]*$/.test(part) ? part : quoteIdentifier(part))).join('.');
 
 export function explanationLines(explained: Explanation): string[] {
   return [
@@ -42,7 +38,7 @@ function headLines(explained: Explanation): string[] {
   const places = countPlaces(explained.tree);
   const notes = [
     ...(explained.isSuspended
-      ? [`It is suspended: nothing of this happens until tviews resume ${written(name)}.`]
+      ? [`It is suspended: nothing of this happens until tviews resume ${writtenName(name)}.`]
       : []),
     ...(explained.inForce === 'this'
       ? []
@@ -160,7 +156,7 @@ function nodeLines(node: ExplainedNode, source: Explanation['sources'][number]):
     ...(source.kind === 'table'
       ? []
       : [
-          `propagated: what its own refresh changes, after writes of ${source.through.map(dotted).join(', ')} (see tviews explain ${written(source.table)})`,
+          `propagated: what its own refresh changes, after writes of ${source.through.map(dotted).join(', ')} (see tviews explain ${writtenName(source.table)})`,
         ]),
   ];
 }

@@ -5,11 +5,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Advice, CreateTview, QualifiedName, RefreshPlan } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
-import { dropRegistered, dropTview, refuseWhileRead } from './drop.ts';
+import { dropRegistered, dropTview, losingWithout, refuseWhileRead } from './drop.ts';
 import { equalityOperators } from './equality.ts';
+import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';
 import { ticketName } from './flush-function.ts';
-import { generateFlush, generateRefresh, generateSources, lockTables, stampTicket } from './generate.ts';
+import { generateFlush, generateRefresh, generateSources, stampTicket } from './generate.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
 import { inTransaction } from './migrate.ts';
 import {
@@ -20,6 +21,7 @@ import {
   type RegisteredTview,
   type Registry,
   requireInPlace,
+  sourcesOf,
   tablesBelow,
 } from './registry.ts';
 import { requireTransaction, sqlStateOf, withSettings } from './session.ts';
@@ -46,6 +48,8 @@ export interface ApplyHooks {
 
 export interface Applied {
   readonly action: 'created' | 'unchanged' | 'replaced' | 'skipped';
+  /** It stays as stale as it is, until it is resumed. */
+  readonly isSuspended: boolean;
   readonly table: QualifiedName;
   readonly advice: readonly Advice[];
   readonly rows: number;
@@ -73,15 +77,16 @@ export async function applyTview(
     return await create(executor, registry, { statement, table, view, hooks, action: 'created', grants: [] });
   }
 
-  const same = { table, advice: existing.plan.advice, rows: 0 };
+  const same = { table, advice: existing.plan.advice, rows: 0, isSuspended: existing.isSuspended };
   if (statement.ifExists === 'skip') return { ...same, action: 'skipped' };
   if (statement.ifExists === 'error') requireInPlace(registry, existing);
   // Of the same definition another plan is made where names have changed.
   const inPlace = movedOf(registry, existing).length === 0;
   // A plan from before there were locks on values has none, and the same definition is compiled anew for them.
   const isCurrent = existing.plan.locks !== undefined || statement.ifExists !== 'replace';
-  if (inPlace && isCurrent && (await isUnchanged(executor, registry, existing, statement, hooks)))
-    return { ...same, action: 'unchanged' };
+  const probed = await compileProbe(executor, registry, existing, statement, hooks);
+  const isSame = probed.hasSameText && readsTheSame(probed.plan, existing, registry);
+  if (inPlace && isCurrent && isSame) return { ...same, action: 'unchanged' };
   if (statement.ifExists === 'error') {
     throw new TviewsError(
       SqlState.duplicateTable,
@@ -93,6 +98,9 @@ export async function applyTview(
   }
   refuseWhileRead(registry, existing, 'replace');
   const grants = await grantsOn(executor, existing);
+  // For both steps at once: with the tables of the old definition in hand, we would wait for those of the new one.
+  const read = [...sourcesOf(registry, existing), ...probed.plan.sources];
+  await exclude(executor, { tables: tablesBelow(registry, read), losing: losingWithout(registry, existing) });
   const rest = await dropRegistered(executor, registry, existing);
   return await create(executor, rest, { statement, table, view, hooks, action: 'replaced', grants });
 }
@@ -128,7 +136,7 @@ async function create(executor: SqlExecutor, registry: Registry, creation: Creat
     // a change nobody has recorded. This lock waits until all of those are over, and keeps new ones out until we commit.
     // Tables behind tviews that we read count too: their writers may be about to flush with a flush that knows nothing of
     // us. The triggers below take the same lock; taken here, all at once and in one order, nothing is half done.
-    await lockTables(executor, tablesBelow(registry, plan.sources), []);
+    await exclude(executor, { tables: tablesBelow(registry, plan.sources) });
 
     hooks.step?.('capture', table);
     const extended = await register(executor, registry, statement, plan);
@@ -143,7 +151,7 @@ async function create(executor: SqlExecutor, registry: Registry, creation: Creat
     hooks.step?.('fill', table);
     const rows = await fill(executor, plan);
     for (const grant of grants) await executor.query(grant);
-    return { action, table, advice: plan.advice, rows };
+    return { action, isSuspended: false, table, advice: plan.advice, rows };
   });
 }
 
@@ -160,6 +168,13 @@ async function compile(
     isTview: (oid) => registry.tviews.some((tview) => tview.oid === oid),
   });
 }
+
+/** What a tview's definition compiles to now. */
+export const compileAgain = (
+  executor: SqlExecutor,
+  registry: Registry,
+  { plan: { view, table }, requestedKey }: RegisteredTview,
+): Promise<RefreshPlan> => compile(executor, registry, { view, table, key: requestedKey }, {});
 
 async function requireLandlord(executor: SqlExecutor): Promise<void> {
   const [row] = await executor.query<{ ours: boolean; owner: string }>(
@@ -362,27 +377,28 @@ function badKey(error: unknown, plan: RefreshPlan): unknown {
   return error;
 }
 
-/** Compares what the server makes of both texts: formatting, comments and unqualified names do not count. */
-async function isUnchanged(
+/** What the statement's definition would compile to, beside the tview there is; and whether the server makes the same of both texts. */
+async function compileProbe(
   executor: SqlExecutor,
   registry: Registry,
   existing: RegisteredTview,
   statement: CreateTview,
   hooks: ApplyHooks,
-): Promise<boolean> {
+): Promise<{ readonly plan: RefreshPlan; readonly hasSameText: boolean }> {
   const { table } = existing.plan;
   const probe = { schema: table.schema, name: `tviews_probe_${existing.id}` };
   await createView(executor, probe, statement.query);
   return await withSettings(executor, { search_path: '' }, async () => {
-    const [row] = await executor.query<{ same: boolean }>(
-      `SELECT pg_catalog.pg_get_viewdef($1::pg_catalog.regclass) = pg_catalog.pg_get_viewdef($2::pg_catalog.regclass) AS same`,
+    // Formatting, comments and unqualified names do not count. Of a view that is gone: null.
+    const [row] = await executor.query<{ same: boolean | null }>(
+      `SELECT pg_catalog.pg_get_viewdef($1::pg_catalog.regclass)
+         = pg_catalog.pg_get_viewdef(pg_catalog.to_regclass($2)) AS same`,
       [quoteQualified(probe), quoteQualified(existing.plan.view)],
     );
     // The same text may read something else by now: a view below it was replaced, a source renamed, a primary key dropped.
     const plan = await compile(executor, registry, { view: probe, table, key: statement.key }, hooks);
-    const same = row!.same && readsTheSame(plan, existing, registry);
     await executor.query(`DROP VIEW ${quoteQualified(probe)}`);
-    return same;
+    return { plan, hasSameText: row!.same === true };
   });
 }
 

@@ -2,14 +2,17 @@
 import type { DropTview } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { compareCostFunctionName, compareFunctionName } from './compare-function.ts';
+import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';
 import { ticketName } from './flush-function.ts';
-import { generateFlush, generateSources, lockTables } from './generate.ts';
+import { generateFlush, generateSources } from './generate.ts';
 import { quoteQualified } from './identifier.ts';
 import { refreshFunctionName } from './refresh-function.ts';
 import {
+  capturedSource,
   findTview,
   lockRegistry,
+  type RegisteredSource,
   type RegisteredTview,
   type Registry,
   readersOf,
@@ -49,6 +52,12 @@ export function refuseWhileRead(registry: Registry, tview: RegisteredTview, verb
   );
 }
 
+/** The sources whose triggers go with a tview. */
+export function losingWithout(registry: Registry, { id: dropped }: RegisteredTview): RegisteredSource[] {
+  const remaining = { ...registry, tviews: registry.tviews.filter(({ id }) => id !== dropped) };
+  return registry.sources.filter(({ id }) => capturedSource(remaining, id) === undefined);
+}
+
 /** For a tview nobody reads. Gives the registry without it. */
 export async function dropRegistered(
   executor: SqlExecutor,
@@ -66,7 +75,10 @@ export async function dropRegistered(
   const behaviour = options.cascade ? 'CASCADE' : 'RESTRICT';
   return await withSettings(executor, { search_path: '' }, async () => {
     // Whoever has written a source and not flushed yet still calls the refresh function we drop: wait for them.
-    await lockTables(executor, tablesBelow(registry, sourcesOf(registry, tview)), orphaned);
+    await exclude(executor, {
+      tables: tablesBelow(registry, sourcesOf(registry, tview)),
+      losing: losingWithout(registry, tview),
+    });
     await executor.query('DELETE FROM tviews.tview WHERE id = $1', [tview.id]);
     // By the names of now. Somebody may have dropped one of them, or a table of the definition with CASCADE.
     if (tview.table !== null) await executor.query(`DROP TABLE ${quoteQualified(tview.table)} ${behaviour}`);

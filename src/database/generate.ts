@@ -24,7 +24,6 @@ import {
   type Registry,
   refreshedTview,
   requireInPlace,
-  type tablesBelow,
 } from './registry.ts';
 
 /** Channel on which a change of the registry is told. */
@@ -100,23 +99,6 @@ export async function generateSources(
   }
 }
 
-/**
- * Waits until all who have written these tables are over, and keeps new writers out until our transaction ends.
- * @param tables in the order of tablesBelow
- * @param losing sources that lose their triggers: with the stronger lock at once. Two readers that both want to go on to a
- *   stronger lock never get it
- */
-export async function lockTables(
-  executor: SqlExecutor,
-  tables: ReturnType<typeof tablesBelow>,
-  losing: readonly { readonly oid: number }[],
-): Promise<void> {
-  for (const { oid, table } of tables) {
-    const mode = losing.some((source) => source.oid === oid) ? 'ACCESS EXCLUSIVE' : 'SHARE ROW EXCLUSIVE';
-    await executor.query(`LOCK TABLE ${quoteQualified(table)} IN ${mode} MODE`);
-  }
-}
-
 export async function generateRefresh(
   executor: SqlExecutor,
   registry: Registry,
@@ -148,8 +130,9 @@ export async function stampTicket(executor: SqlExecutor, tview: number): Promise
 export async function generateEverything(executor: SqlExecutor, registry: Registry): Promise<void> {
   for (const { id } of registry.sources) await generateCapture(executor, registry, id);
   for (const tview of registry.tviews) {
-    // What is broken can only be dropped or replaced, and for that it need not be generated.
-    if (!isBroken(registry, tview)) await generateRefresh(executor, registry, tview);
+    // What is broken can only be dropped or replaced, and for that it need not be generated; nor need what is suspended.
+    const canWait = tview.isSuspended ? movedOf(registry, tview).length > 0 : isBroken(registry, tview);
+    if (!canWait) await generateRefresh(executor, registry, tview);
     // As when it was created: under another protocol nobody may have left one, and older snapshots are still about.
     await stampTicket(executor, tview.id);
   }

@@ -10,6 +10,10 @@ export function quoteQualified(name: QualifiedName): string {
   return `${quoteIdentifier(name.schema)}.${quoteIdentifier(name.name)}`;
 }
 
+/** As people write a name in SQL, and on the command line: quoted where it has to be. */
+export const writtenName = ({ schema, name }: QualifiedName): string =>
+  [schema, name].map((part) => (/^[a-z_][a-z0-9_]*$/.test(part) ? part : quoteIdentifier(part))).join('.');
+
 /** A string literal that means the same whatever `standard_conforming_strings` is. */
 export function quoteLiteral(text: string): string {
   const quoted = `'${text.replaceAll("'", "''")}'`;

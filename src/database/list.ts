@@ -2,7 +2,7 @@
 import type { Advice, QualifiedName } from '../definition/plan.ts';
 import type { SqlExecutor } from './executor.ts';
 import { readMigrations, sqlFile } from './files.ts';
-import { loadRegistry, type Moved, movedOf, requireInstalled } from './registry.ts';
+import { loadRegistry, type Moved, movedOf, requireCurrent, requireInstalled } from './registry.ts';
 
 const listSql = sqlFile('list.sql');
 const blindSql = sqlFile('blind-sources.sql');
@@ -40,6 +40,7 @@ export interface ListedTview {
 
 export async function listTviews(executor: SqlExecutor): Promise<ListedTview[]> {
   await requireInstalled(executor);
+  await requireCurrent(executor);
   const rows = await executor.query<{
     id: number;
     schema: string;
@@ -169,6 +170,7 @@ export async function readRegistry(executor: SqlExecutor): Promise<ProxyRegistry
     `SELECT pg_catalog.to_regclass('tviews.migration') IS NOT NULL AS installed`,
   );
   if (!exists!.installed) return null;
+  await requireCurrent(executor);
   const [row] = await executor.query<{
     sources: ProxyRegistry['sources'];
     tviews: ProxyRegistry['tviews'];

@@ -13,8 +13,9 @@ import { applyLock, defaultLockSpace, loadRegistry, requireInstalled } from './r
 export async function init(executor: SqlExecutor): Promise<{ applied: number[] }> {
   return await inTransaction(executor, async () => {
     // Two that start together: the second waits, and then finds everything done.
-    await executor.query('SELECT pg_catalog.pg_advisory_xact_lock($1, $2)', [defaultLockSpace, applyLock]);
+    await lockBeforeSettings(executor);
     await requireOurSchema(executor);
+    await lockAsSet(executor);
     const done = await appliedMigrations(executor);
     const applied: number[] = [];
     for (const migration of readMigrations()) {
@@ -36,7 +37,8 @@ export async function init(executor: SqlExecutor): Promise<{ applied: number[] }
 export async function uninstall(executor: SqlExecutor, options: { cascade?: boolean } = {}): Promise<void> {
   await inTransaction(executor, async () => {
     await requireInstalled(executor);
-    await executor.query('SELECT pg_catalog.pg_advisory_xact_lock($1, $2)', [defaultLockSpace, applyLock]);
+    await lockBeforeSettings(executor);
+    await lockAsSet(executor);
     let registry = await loadRegistry(executor);
     if (registry.tviews.length > 0 && options.cascade !== true) {
       throw new TviewsError(
@@ -54,6 +56,23 @@ export async function uninstall(executor: SqlExecutor, options: { cascade?: bool
     }
     await executor.query('DROP SCHEMA tviews CASCADE');
   });
+}
+
+/** Against others who do the same, before there is a setting to ask. */
+async function lockBeforeSettings(executor: SqlExecutor): Promise<void> {
+  await executor.query('SELECT pg_catalog.pg_advisory_xact_lock($1, $2)', [defaultLockSpace, applyLock]);
+}
+
+/** Against those who ask it (lockRegistry). */
+async function lockAsSet(executor: SqlExecutor): Promise<void> {
+  const [schema] = await executor.query<{ installed: boolean }>(
+    `SELECT pg_catalog.to_regclass('tviews.setting') IS NOT NULL AS installed`,
+  );
+  if (!schema!.installed) return;
+  await executor.query(
+    `SELECT pg_catalog.pg_advisory_xact_lock(s.value::integer, $1) FROM tviews.setting AS s WHERE s.name = 'lock_space'`,
+    [applyLock],
+  );
 }
 
 async function requireOurSchema(executor: SqlExecutor): Promise<void> {

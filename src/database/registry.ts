@@ -126,7 +126,7 @@ export async function requireInstalled(executor: SqlExecutor): Promise<void> {
 }
 
 /** An older schema would show only in errors about its columns. */
-async function requireCurrent(executor: SqlExecutor): Promise<void> {
+export async function requireCurrent(executor: SqlExecutor): Promise<void> {
   const done = await executor.query<{ number: number }>('SELECT number FROM tviews.migration');
   if (readMigrations().every(({ number }) => done.some((migration) => migration.number === number))) return;
   throw new TviewsError(

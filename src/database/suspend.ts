@@ -3,14 +3,19 @@
  * flush are generated as if it were not there, and a source that nobody else reads loses its triggers.
  */
 import type { QualifiedName } from '../definition/plan.ts';
+import { SqlState, TviewsError } from '../errors/errors.ts';
+import { compileAgain, readsTheSame } from './apply.ts';
+import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';
-import { generateFlush, generateRefresh, generateSources, lockTables } from './generate.ts';
+import { generateFlush, generateRefresh, generateSources } from './generate.ts';
+import { writtenName } from './identifier.ts';
 import {
   capturedSource,
   lockRegistry,
   type RegisteredTview,
   type Registry,
   readersOf,
+  requireInPlace,
   requireTview,
   sourcesOf,
   tablesBelow,
@@ -40,7 +45,7 @@ export async function suspendTview(executor: SqlExecutor, name: string): Promise
     // Only those whose triggers are made anew, or go. Writers of tables behind tviews flush with this one, or without it.
     const captured = sourcesOf(registry, tview).filter(({ kind }) => kind === 'table');
     const losing = captured.filter(({ id }) => capturedSource(changed, id) === undefined);
-    await lockTables(executor, tablesBelow(registry, captured), losing);
+    await exclude(executor, { tables: tablesBelow(registry, captured), losing });
     await executor.query('UPDATE tviews.tview SET suspended_at = pg_catalog.now() WHERE id = $1', [tview.id]);
     await generateSources(executor, changed, tview, { moved: 'leave' });
     await generateFlush(executor, changed);
@@ -60,7 +65,7 @@ export interface Resumed {
  * Exact again at the COMMIT of the caller's transaction, which must be READ COMMITTED. As when a tview is created, its sources are locked
  * against writes until then: a transaction that wrote them while nothing was captured owes a change that nobody knows,
  * so it has to be over before all rows are computed.
- * @throws 42704 there is no such tview; 55000 what its plan names was renamed or dropped meanwhile
+ * @throws 42704 there is no such tview; 55000 what its plan names was renamed, dropped or changed meanwhile
  */
 export async function resumeTview(executor: SqlExecutor, name: string): Promise<Resumed> {
   await requireTransaction(executor, 'resume');
@@ -70,13 +75,50 @@ export async function resumeTview(executor: SqlExecutor, name: string): Promise<
   const resumed = { ...tview, isSuspended: false };
   const changed = withTview(registry, resumed);
   return await withSettings(executor, { search_path: '' }, async () => {
-    await lockTables(executor, tablesBelow(registry, sourcesOf(registry, tview)), []);
+    await exclude(executor, {
+      tables: tablesBelow(registry, sourcesOf(registry, tview)),
+      // What computing all rows passes on to: a transaction that has flushed one of those may still write a source.
+      gates: { lockSpace: registry.settings.lockSpace, tviews: [tview.id, ...above(registry, tview)] },
+    });
+    await requireSamePlan(executor, changed, resumed);
     await executor.query('UPDATE tviews.tview SET suspended_at = NULL WHERE id = $1', [tview.id]);
     await generateSources(executor, changed, resumed, { moved: 'refuse' });
     await generateRefresh(executor, changed, resumed);
     await generateFlush(executor, changed);
     return { action: 'resumed', ...(await rebuild(executor, { schema: tview.schema, name: tview.name })) };
   });
+}
+
+/** The definition may read something else than when it was suspended, and nobody was there to fail. */
+async function requireSamePlan(
+  executor: SqlExecutor,
+  registry: Registry,
+  tview: RegisteredTview,
+): Promise<void> {
+  requireInPlace(registry, tview);
+  if (readsTheSame(await compileAgain(executor, registry, tview), tview, registry)) return;
+  const name = writtenName(tview);
+  throw new TviewsError(
+    SqlState.objectNotInPrerequisiteState,
+    `the definition of tview ${name} does not read what it did when the tview was created`,
+    {
+      detail: 'A column or a key of a source, or a view below it, has changed.',
+      hint: `Run CREATE OR REPLACE TVIEW ${name} with its definition, which fills it anew and keeps it in step.`,
+    },
+  );
+}
+
+/** The tviews that read it, through others as well, in the order in which flush goes through them. */
+function above(registry: Registry, tview: RegisteredTview): number[] {
+  const found = new Set<number>();
+  const visit = (one: RegisteredTview): void => {
+    for (const reader of readersOf(registry, one)) {
+      found.add(reader.id);
+      visit(reader);
+    }
+  };
+  visit(tview);
+  return [...found].toSorted((a, b) => a - b);
 }
 
 const withTview = (registry: Registry, changed: RegisteredTview): Registry => ({

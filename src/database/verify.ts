@@ -8,7 +8,7 @@
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { compareCostFunctionName, compareFunctionName, compareLimits } from './compare-function.ts';
 import type { SqlExecutor } from './executor.ts';
-import { quoteIdentifier, quoteLiteral } from './identifier.ts';
+import { quoteIdentifier, quoteLiteral, writtenName } from './identifier.ts';
 import { loadRegistry, type RegisteredTview, requireTview } from './registry.ts';
 import { sqlStateOf } from './session.ts';
 
@@ -293,12 +293,6 @@ export async function rebuild(
   name: string | { readonly schema: string | null; readonly name: string },
 ): Promise<{ readonly rows: number; readonly written: number; readonly deleted: number }> {
   const tview = await requireTview(executor, await loadRegistry(executor), name);
-  if (tview.isSuspended) {
-    const shown = `${tview.schema}.${tview.name}`;
-    throw new TviewsError(SqlState.objectNotInPrerequisiteState, `tview ${shown} is suspended`, {
-      hint: `Run "tviews resume ${shown}", which computes every row as well.`,
-    });
-  }
   const { rows, written, deleted } = await refreshAll(executor, tview);
   return { rows, written, deleted };
 }
@@ -322,12 +316,22 @@ async function refreshRows(
   tview: RegisteredTview,
   which: { readonly all: true } | { readonly r: readonly DivergentRow['key'][] },
 ): Promise<Refreshed> {
+  const changes = JSON.stringify([{ tview: tview.id, ...which }]);
+  // One message, so one transaction. Reading a table between the lock and the flush has the server hear of a new flush.
   const [row] = await executor.query<{
     report: { tview: number; keys: number; written: number; deleted: number }[];
-  }>('SELECT tviews.flush($1::text::jsonb, false) AS report', [
-    JSON.stringify([{ tview: tview.id, ...which }]),
-  ]);
-  const report = row!.report;
+  }>(`
+    SELECT tviews.exclude_registry_changes();
+    SELECT tviews.flush(${quoteLiteral(changes)}::jsonb, false) AS report
+    FROM tviews.tview AS t
+    WHERE t.id = ${tview.id} AND t.suspended_at IS NULL`);
+  if (row === undefined) {
+    const shown = writtenName(tview);
+    throw new TviewsError(SqlState.objectNotInPrerequisiteState, `tview ${shown} is suspended`, {
+      hint: `Run "tviews resume ${shown}", which computes every row as well.`,
+    });
+  }
+  const { report } = row;
   const own = report.find((entry) => entry.tview === tview.id) ?? { keys: 0, written: 0, deleted: 0 };
   return {
     rows: own.keys,

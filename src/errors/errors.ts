@@ -31,6 +31,7 @@ export const SqlState = {
   cardinalityViolation: '21000',
   serializationFailure: '40001',
   deadlockDetected: '40P01',
+  lockNotAvailable: '55P03',
   tooManyConnections: '53300',
   invalidParameterValue: '22023',
   configFileError: 'F0000',

@@ -29,6 +29,8 @@ export interface PoolSnapshot {
 export interface SuspendedTview {
   readonly database: string;
   readonly tview: string;
+  /** The command that brings it in step. */
+  readonly resume: string;
 }
 
 /** What the background verifier knows of one tview, which is named with its schema. */

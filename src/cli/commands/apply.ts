@@ -35,8 +35,9 @@ export function addApply(program: Command, surroundings: Surroundings): void {
 
 const outcomeOf = (applied: readonly Applied[]): Outcome => ({
   data: { applied },
-  lines: applied.flatMap(({ tview, action, rows, advice }) => [
+  lines: applied.flatMap(({ tview, action, isSuspended, rows, advice }) => [
     `${tview}: ${action}${action === 'created' || action === 'replaced' ? `, ${plural(rows, 'row')}` : ''}`,
+    ...(isSuspended ? [`  It is suspended: "tviews resume ${tview}" brings it in step.`] : []),
     ...advice.flatMap(({ message, hint }) => [`  ${message}`, `  HINT: ${hint}`]),
   ]),
 });

@@ -1,5 +1,6 @@
 /** `tviews status`: whether schema tviews is there and current, and whether every source is still watched. */
 import type { Command } from 'commander';
+import { writtenName } from '../../database/identifier.ts';
 import { status } from '../../database/list.ts';
 import { onDatabase } from '../database-command.ts';
 import type { Surroundings } from '../terminal.ts';
@@ -50,7 +51,7 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
           ),
           ...suspended.map(
             ({ schema, name, since }) =>
-              `suspended  ${schema}.${name}, since ${since.toISOString()}: stale until "tviews resume ${schema}.${name}"`,
+              `suspended  ${schema}.${name}, since ${since.toISOString()}: stale until "tviews resume ${writtenName({ schema, name })}"`,
           ),
           ...moved.map(
             ({ tview, was, now }) =>

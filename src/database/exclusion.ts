@@ -1,0 +1,77 @@
+/**
+ * Keeps writers out while what they call is made anew: the locks of an apply, a drop, a suspend, a resume.
+ *
+ * Taken all at once or not at all, and never waited for as long as PostgreSQL takes to look for a deadlock. A writer that has
+ * written one of the tables may still want another, to write it or, in its flush, to read it; waiting for the one with the
+ * other in hand would make a circle, and as often as not it is the writer whom PostgreSQL ends.
+ */
+import { setTimeout } from 'node:timers/promises';
+import type { QualifiedName } from '../definition/plan.ts';
+import { SqlState } from '../errors/errors.ts';
+import type { SqlExecutor } from './executor.ts';
+import { quoteQualified } from './identifier.ts';
+import { gateNumber } from './locks.ts';
+import { sqlStateOf, withSettings } from './session.ts';
+
+export interface Exclusion {
+  /** Sources, whose writers have to be over before we go on. In one order everywhere (tablesBelow). */
+  readonly tables: readonly { readonly oid: number; readonly table: QualifiedName }[];
+  /** Those of them that lose their triggers: their readers are kept out, too, as by DROP TRIGGER. */
+  readonly losing?: readonly { readonly oid: number }[];
+  /** Ids of tviews nobody else may flush. */
+  readonly gates?: { readonly lockSpace: number; readonly tviews: readonly number[] };
+}
+
+/** Of the time after which PostgreSQL looks for a deadlock (its usual second, or less), so much is waited for at the most. */
+const shareOfDeadlockTimeout = 0.3;
+/** Others go on for so many times as long as they were kept waiting by an attempt. */
+const restFactor = 2;
+
+/**
+ * Until the caller's transaction ends.
+ * @throws 55P03 where lock_timeout is set, and has passed
+ */
+export async function exclude(executor: SqlExecutor, exclusion: Exclusion): Promise<void> {
+  const [row] = await executor.query<{ limit: string; attempt: string }>(
+    `SELECT extract(epoch FROM pg_catalog.current_setting('lock_timeout')::interval) * 1000 AS limit,
+       LEAST(extract(epoch FROM pg_catalog.current_setting('deadlock_timeout')::interval), 1) * 1000 AS attempt`,
+  );
+  const limit = Number(row!.limit) || Number.POSITIVE_INFINITY;
+  const usual = Math.max(1, Math.round(Number(row!.attempt) * shareOfDeadlockTimeout));
+  for (const begun = performance.now(); ; ) {
+    const left = limit - (performance.now() - begun);
+    try {
+      return await attempt(executor, exclusion, Math.max(1, Math.min(usual, Math.round(left))));
+    } catch (error) {
+      if (sqlStateOf(error) !== SqlState.lockNotAvailable || left <= usual) throw error;
+      await setTimeout(restFactor * usual);
+    }
+  }
+}
+
+async function attempt(
+  executor: SqlExecutor,
+  { tables, losing = [], gates }: Exclusion,
+  timeoutMs: number,
+): Promise<void> {
+  await executor.query('SAVEPOINT tviews_exclusion');
+  try {
+    await withSettings(executor, { lock_timeout: String(timeoutMs) }, async () => {
+      for (const { oid, table } of tables) {
+        const mode = losing.some((source) => source.oid === oid) ? 'ACCESS EXCLUSIVE' : 'SHARE ROW EXCLUSIVE';
+        await executor.query(`LOCK TABLE ${quoteQualified(table)} IN ${mode} MODE`);
+      }
+      for (const tview of gates?.tviews ?? []) {
+        await executor.query('SELECT pg_catalog.pg_advisory_xact_lock($1, $2)', [
+          gates!.lockSpace,
+          gateNumber(tview),
+        ]);
+      }
+    });
+  } catch (error) {
+    // Gives back what it has got. A connection that is gone has nothing to give back.
+    await executor.query('ROLLBACK TO SAVEPOINT tviews_exclusion').catch(() => undefined);
+    throw error;
+  }
+  await executor.query('RELEASE SAVEPOINT tviews_exclusion');
+}
