@@ -6,9 +6,9 @@
  * for another repair, shall wait with it. Not for ever, either: a client that waits for us may be the one we wait for.
  */
 import pg from 'pg';
-import { inTransaction } from '../../src/database/migrate.ts';
 import { executorOf } from '../../src/database/node-postgres.ts';
 import { hasRepairs, repairFailures, repairOne, repairRecord } from '../../src/database/repair.ts';
+import { inTransaction } from '../../src/database/session.ts';
 import type { Logger } from '../../src/observe/log.ts';
 import { type OwnerConnection, ownerSettings } from './owner.ts';
 

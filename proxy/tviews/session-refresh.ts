@@ -1,5 +1,6 @@
 /** One session's refresh state joined to its database's catalog: claims and flushes as messages, reports as metrics. */
 import type { Logger } from 'pino';
+import type { FlushReport } from '../../src/database/flush-function.ts';
 import type { Metrics } from '../../src/observe/metrics.ts';
 import { readChange } from '../../src/refresh/change.ts';
 import { RefreshState } from '../../src/refresh/state.ts';
@@ -18,16 +19,6 @@ const REMEMBERED_BYTES = 4_194_304;
 
 /** Flushes of one transaction whose records are remembered. */
 const REMEMBERED_REPAIRS = 16;
-
-/** One tview's part in the report of `tviews.flush` (docs/architecture.md). */
-interface ReportEntry {
-  readonly tview: number;
-  readonly keys: number;
-  readonly written: number;
-  readonly deleted: number;
-  readonly unchanged: number;
-  readonly ms: number;
-}
 
 export interface RefreshSettings {
   /** A flush that takes longer is logged at level warn; 0: none is. */
@@ -171,7 +162,7 @@ export class DatabaseSessionRefresh implements SessionRefresh {
     if (note.kind !== 'flush') return;
     const seconds = (performance.now() - note.startedAt) / 1000;
     const names = this.#catalog.snapshot?.tviewNames;
-    const entries = (JSON.parse(report) as readonly ReportEntry[]).map((entry) => ({
+    const entries = (JSON.parse(report) as readonly FlushReport[]).map((entry) => ({
       ...entry,
       tview: names?.get(entry.tview) ?? `#${entry.tview}`,
     }));

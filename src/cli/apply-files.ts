@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { applyInTransaction } from '../database/apply.ts';
 import { dropTview } from '../database/drop.ts';
 import type { SqlExecutor } from '../database/executor.ts';
-import { inTransaction } from '../database/migrate.ts';
+import { inTransaction } from '../database/session.ts';
 import type { Advice, Located, TviewStatement } from '../definition/plan.ts';
 import { parseTviewStatements, placeOf, pointIntoText } from '../definition/statement.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';

@@ -9,7 +9,8 @@
 import type { Column, QualifiedName, Source } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import type { SqlExecutor } from './executor.ts';
-import { keysOfImages, rolledBack, rowsOfKeys } from './explain.ts';
+import { keysOfImages, rowsOfKeys } from './explain.ts';
+import type { FlushReport } from './flush-function.ts';
 import { quoteLiteral, quoteQualified } from './identifier.ts';
 import { imageExpression } from './image.ts';
 import { elementType } from './locks.ts';
@@ -23,7 +24,7 @@ import {
   requireInPlace,
   requireTview,
 } from './registry.ts';
-import { sqlStateOf, withSettings } from './session.ts';
+import { rolledBack, sqlStateOf, withSettings } from './session.ts';
 import { refreshSettings } from './settings.ts';
 
 export interface AnalyzeOptions {
@@ -33,16 +34,6 @@ export interface AnalyzeOptions {
   readonly readTimeoutMs?: number;
   /** For a flush, and so for how long others may have to wait. */
   readonly flushTimeoutMs?: number;
-}
-
-/** What tviews.flush says of one tview. */
-export interface FlushReport {
-  readonly tview: number;
-  readonly keys: number;
-  readonly written: number;
-  readonly deleted: number;
-  readonly unchanged: number;
-  readonly ms: number;
 }
 
 /** `reads`: taking a row, its key queries, computing the rows of its keys. */

@@ -12,7 +12,6 @@ import type { SqlExecutor } from './executor.ts';
 import { ticketName } from './flush-function.ts';
 import { generateFlush, generateRefresh, generateSources, stampTicket } from './generate.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
-import { inTransaction } from './migrate.ts';
 import {
   findTview,
   isBroken,
@@ -24,7 +23,7 @@ import {
   sourcesOf,
   tablesBelow,
 } from './registry.ts';
-import { requireTransaction, sqlStateOf, withSettings } from './session.ts';
+import { inTransaction, requireTransaction, sqlStateOf, withSettings } from './session.ts';
 import { computeSettings } from './settings.ts';
 
 /** How a definition becomes a plan: definition/compile.ts, or a test's own. */

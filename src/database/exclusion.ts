@@ -54,18 +54,22 @@ async function attempt(
   { tables, losing = [], gates }: Exclusion,
   timeoutMs: number,
 ): Promise<void> {
+  const begun = performance.now();
+  // Of the whole attempt: those we keep waiting from the first lock on do so until the last.
+  const take = async (lock: string, parameters?: readonly unknown[]): Promise<void> => {
+    const left = Math.max(1, Math.round(timeoutMs - (performance.now() - begun)));
+    await executor.query(`SELECT pg_catalog.set_config('lock_timeout', $1, true)`, [String(left)]);
+    await executor.query(lock, parameters);
+  };
   await executor.query('SAVEPOINT tviews_exclusion');
   try {
     await withSettings(executor, { lock_timeout: String(timeoutMs) }, async () => {
       for (const { oid, table } of tables) {
         const mode = losing.some((source) => source.oid === oid) ? 'ACCESS EXCLUSIVE' : 'SHARE ROW EXCLUSIVE';
-        await executor.query(`LOCK TABLE ${quoteQualified(table)} IN ${mode} MODE`);
+        await take(`LOCK TABLE ${quoteQualified(table)} IN ${mode} MODE`);
       }
       for (const tview of gates?.tviews ?? []) {
-        await executor.query('SELECT pg_catalog.pg_advisory_xact_lock($1, $2)', [
-          gates!.lockSpace,
-          gateNumber(tview),
-        ]);
+        await take('SELECT pg_catalog.pg_advisory_xact_lock($1, $2)', [gates!.lockSpace, gateNumber(tview)]);
       }
     });
   } catch (error) {

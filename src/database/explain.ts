@@ -28,7 +28,7 @@ import {
   requireTview,
   tablesBelow,
 } from './registry.ts';
-import { withSettings } from './session.ts';
+import { rolledBack, withSettings } from './session.ts';
 import { refreshSettings } from './settings.ts';
 import { hang } from './text.ts';
 
@@ -118,25 +118,6 @@ export async function explainTview(
     requireInPlace(registry, tview);
     return await explainRegistered(executor, registry, tview);
   });
-}
-
-/** Runs work in a READ COMMITTED transaction of its own of which nothing stays. */
-export async function rolledBack<T>(
-  executor: SqlExecutor,
-  access: 'READ ONLY' | 'READ WRITE',
-  work: () => Promise<T>,
-): Promise<T> {
-  await executor.query(`BEGIN ISOLATION LEVEL READ COMMITTED ${access}`);
-  let result: T;
-  try {
-    result = await work();
-  } catch (error) {
-    // The error that matters is the first; a connection that is gone rolls back by itself.
-    await executor.query('ROLLBACK').catch(() => undefined);
-    throw error;
-  }
-  await executor.query('ROLLBACK');
-  return result;
 }
 
 async function explainRegistered(

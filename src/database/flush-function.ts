@@ -21,6 +21,16 @@ export interface FlushedTview {
   readonly ownSourceId: number | null;
 }
 
+/** What tviews.flush says of one tview (docs/database.md). */
+export interface FlushReport {
+  readonly tview: number;
+  readonly keys: number;
+  readonly written: number;
+  readonly deleted: number;
+  readonly unchanged: number;
+  readonly ms: number;
+}
+
 /** Beyond so many changes one query is cheaper than a loop. */
 const changesWithoutQuery = 16;
 

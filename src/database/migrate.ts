@@ -5,6 +5,7 @@ import type { SqlExecutor } from './executor.ts';
 import { readMigrations } from './files.ts';
 import { generateEverything } from './generate.ts';
 import { applyLock, defaultLockSpace, loadRegistry, requireInstalled } from './registry.ts';
+import { inTransaction } from './session.ts';
 
 /**
  * Creates or updates schema tviews, in one transaction of its own. Needs CREATE on the database the first time, and to be
@@ -99,19 +100,4 @@ async function appliedMigrations(executor: SqlExecutor): Promise<Set<number>> {
   if (!row!.installed) return new Set();
   const rows = await executor.query<{ number: number }>('SELECT number FROM tviews.migration');
   return new Set(rows.map(({ number }) => number));
-}
-
-/** BEGIN and COMMIT around work, for callers that are in no transaction yet. */
-export async function inTransaction<T>(executor: SqlExecutor, work: () => Promise<T>): Promise<T> {
-  await executor.query('BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE');
-  let result: T;
-  try {
-    result = await work();
-  } catch (error) {
-    // The error that matters is the first; a connection that is gone rolls back by itself.
-    await executor.query('ROLLBACK').catch(() => undefined);
-    throw error;
-  }
-  await executor.query('COMMIT');
-  return result;
 }

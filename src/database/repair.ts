@@ -3,7 +3,7 @@
  * transaction of its own, of a member of the role that owns schema tviews.
  */
 import type { SqlExecutor } from './executor.ts';
-import { inTransaction } from './migrate.ts';
+import { inTransaction } from './session.ts';
 
 /** @throws 40001, 40P01, 55P03: to be tried again; what else fails is kept with the record */
 export async function repairRecord(executor: SqlExecutor, record: string): Promise<void> {

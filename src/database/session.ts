@@ -33,6 +33,36 @@ async function setLocally(
   );
 }
 
+/** Runs work in a READ COMMITTED transaction of its own, for callers that are in none yet. */
+export const inTransaction = <T>(executor: SqlExecutor, work: () => Promise<T>): Promise<T> =>
+  between(executor, 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE', work, 'COMMIT');
+
+/** The same, and nothing of it stays. */
+export const rolledBack = <T>(
+  executor: SqlExecutor,
+  access: 'READ ONLY' | 'READ WRITE',
+  work: () => Promise<T>,
+): Promise<T> => between(executor, `BEGIN ISOLATION LEVEL READ COMMITTED ${access}`, work, 'ROLLBACK');
+
+async function between<T>(
+  executor: SqlExecutor,
+  begin: string,
+  work: () => Promise<T>,
+  end: string,
+): Promise<T> {
+  await executor.query(begin);
+  let result: T;
+  try {
+    result = await work();
+  } catch (error) {
+    // The error that matters is the first; a connection that is gone rolls back by itself.
+    await executor.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
+  await executor.query(end);
+  return result;
+}
+
 /**
  * Installing reads the sources in a statement that must see everything committed before its locks were granted: a
  * transaction, so that the locks last, and READ COMMITTED, so that the snapshot is younger than they are.

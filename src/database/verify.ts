@@ -8,6 +8,7 @@
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { compareCostFunctionName, compareFunctionName, compareLimits } from './compare-function.ts';
 import type { SqlExecutor } from './executor.ts';
+import type { FlushReport } from './flush-function.ts';
 import { quoteIdentifier, quoteLiteral, writtenName } from './identifier.ts';
 import { loadRegistry, type RegisteredTview, requireTview } from './registry.ts';
 import { sqlStateOf } from './session.ts';
@@ -319,7 +320,7 @@ async function refreshRows(
   const changes = JSON.stringify([{ tview: tview.id, ...which }]);
   // One message, so one transaction. Reading a table between the lock and the flush has the server hear of a new flush.
   const [row] = await executor.query<{
-    report: { tview: number; keys: number; written: number; deleted: number }[];
+    report: FlushReport[];
   }>(`
     SELECT tviews.exclude_registry_changes();
     SELECT tviews.flush(${quoteLiteral(changes)}::jsonb, false) AS report

@@ -1,7 +1,7 @@
 /** `tviews drop NAME`: takes a tview away, with its table and its view. */
 import type { Command } from 'commander';
 import { dropTview } from '../../database/drop.ts';
-import { inTransaction } from '../../database/migrate.ts';
+import { inTransaction } from '../../database/session.ts';
 import { onDatabase } from '../database-command.ts';
 import type { Surroundings } from '../terminal.ts';
 import { readName } from '../tview-name.ts';

@@ -1,6 +1,7 @@
 /** `tviews init [--shop]`: installs or updates schema tviews; with the tables of the demo's shop, if asked. */
 import type { Command } from 'commander';
-import { init, inTransaction } from '../../database/migrate.ts';
+import { init } from '../../database/migrate.ts';
+import { inTransaction } from '../../database/session.ts';
 import { onDatabase } from '../database-command.ts';
 import { createShop, fillShop } from '../demo/shop.ts';
 import { plural, type Surroundings } from '../terminal.ts';

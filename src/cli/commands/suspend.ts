@@ -1,7 +1,7 @@
 /** `tviews suspend NAME…` and `tviews resume NAME…`: around a bulk load, whose rows need not be computed one commit at a time. */
 import type { Command } from 'commander';
 import type { SqlExecutor } from '../../database/executor.ts';
-import { inTransaction } from '../../database/migrate.ts';
+import { inTransaction } from '../../database/session.ts';
 import { type Resumed, resumeTview, type Suspended, suspendTview } from '../../database/suspend.ts';
 import { onDatabase } from '../database-command.ts';
 import { IncompleteError, type Outcome, type Progress, plural, type Surroundings } from '../terminal.ts';

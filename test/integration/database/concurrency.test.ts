@@ -2,8 +2,8 @@
 import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { dropTview } from '../../../src/database/drop.ts';
-import { inTransaction } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
+import { inTransaction } from '../../../src/database/session.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
 import { apply, nothing, noticesOf, owed, product, shop, tables, untilWaiting, useLocks } from './support.ts';

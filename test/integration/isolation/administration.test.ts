@@ -2,8 +2,8 @@
 import type pg from 'pg';
 import { applyTview } from '../../../src/database/apply.ts';
 import { dropTview } from '../../../src/database/drop.ts';
-import { inTransaction } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
+import { inTransaction } from '../../../src/database/session.ts';
 import { resumeTview, suspendTview } from '../../../src/database/suspend.ts';
 import { rebuild } from '../../../src/database/verify.ts';
 import { apply, create } from '../database/support.ts';

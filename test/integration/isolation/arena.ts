@@ -2,8 +2,9 @@
 import type pg from 'pg';
 import { dropTview } from '../../../src/database/drop.ts';
 import { quoteIdentifier, quoteLiteral } from '../../../src/database/identifier.ts';
-import { init, inTransaction } from '../../../src/database/migrate.ts';
+import { init } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
+import { inTransaction } from '../../../src/database/session.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { comparison, type Divergence, pinSettings } from '../../kit/oracle.ts';
 import { apply } from '../database/support.ts';

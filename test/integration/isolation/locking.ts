@@ -2,9 +2,9 @@
 import type pg from 'pg';
 import { generateEverything } from '../../../src/database/generate.ts';
 import type { LockPart, LockProtocol } from '../../../src/database/locks.ts';
-import { inTransaction } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import { loadRegistry } from '../../../src/database/registry.ts';
+import { inTransaction } from '../../../src/database/session.ts';
 
 export type { LockPart, LockProtocol };
 
