@@ -5,6 +5,7 @@
  */
 import type pg from 'pg';
 import type { Logger } from 'pino';
+import { type ChangedFamily, describeChange } from '../../src/database/family.ts';
 import { registryChannel } from '../../src/database/generate.ts';
 import { type ProxyRegistry, readRegistry } from '../../src/database/list.ts';
 import { executorOf } from '../../src/database/node-postgres.ts';
@@ -44,6 +45,8 @@ export class Catalog {
   #snapshot: CatalogSnapshot | null = null;
   #reading = false;
   #readAgain = false;
+  /** Of families, as of the last reading. */
+  #warned: ReadonlySet<string> = new Set();
   readonly repairs: Repairs;
 
   constructor(owner: OwnerConnection, log: Logger) {
@@ -89,7 +92,9 @@ export class Catalog {
     try {
       do {
         this.#readAgain = false;
-        this.#snapshot = snapshotOf(await readRegistry(executorOf(this.#client)));
+        const registry = await readRegistry(executorOf(this.#client));
+        this.#snapshot = snapshotOf(registry);
+        this.#warnOfFamilies(registry?.changedFamilies ?? []);
       } while (this.#readAgain);
     } catch (error) {
       this.#log.warn(
@@ -109,6 +114,16 @@ export class Catalog {
   async flush(changes: string): Promise<void> {
     if (this.#client === null) throw new Error('there is no owner connection');
     await this.#client.query('SELECT tviews.flush($1::jsonb, false)', [changes]);
+  }
+
+  /** Once for each change: nothing else would tell of a partition that came with rows, or took some away. */
+  #warnOfFamilies(changed: readonly ChangedFamily[]): void {
+    const found = new Set(changed.map(describeChange));
+    for (const change of found) {
+      if (this.#warned.has(change)) continue;
+      this.#log.warn(`partitions ${change}; run "tviews init", and tviews are mended from what is there now`);
+    }
+    this.#warned = found;
   }
 
   #lost(error: Error | null): void {
@@ -139,7 +154,7 @@ export class Catalog {
 function snapshotOf(registry: ProxyRegistry | null): CatalogSnapshot | null {
   if (registry === null) return null;
   return {
-    sources: namesPattern(registry.sources.map((source) => source.name)),
+    sources: namesPattern(registry.sources.flatMap(({ name, members }) => [name, ...members])),
     tviews: namesPattern([...registry.tviews, ...registry.views].map((relation) => relation.name)),
     claimMessage: functionCall(registry.functions.claim, [registry.secret, claimVersion]),
     flushOid: registry.functions.flush,
@@ -152,8 +167,10 @@ function snapshotOf(registry: ProxyRegistry | null): CatalogSnapshot | null {
 /** Names anywhere in a text, whatever stands around them: a match too many costs a claim or a flush, no more. */
 function namesPattern(names: readonly string[]): RegExp | null {
   if (names.length === 0) return null;
-  const escaped = [...new Set(names)].map((name) =>
-    name.replaceAll('"', '""').replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'),
-  );
+  // What has another name in it is matched by that one: a partition is mostly called after its table.
+  const distinct = [...new Set(names)].toSorted((a, b) => a.length - b.length);
+  const shortest: string[] = [];
+  for (const name of distinct) if (!shortest.some((other) => name.includes(other))) shortest.push(name);
+  const escaped = shortest.map((name) => name.replaceAll('"', '""').replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
   return new RegExp(escaped.join('|'), 'i');
 }

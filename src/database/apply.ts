@@ -8,6 +8,7 @@ import { SqlState, TviewsError } from '../errors/errors.ts';
 import { dropRegistered, dropTview, refuseWhileRead } from './drop.ts';
 import { equalityOperators } from './equality.ts';
 import type { SqlExecutor } from './executor.ts';
+import { changedFamilies, lockFamilies } from './family.ts';
 import { ticketName } from './flush-function.ts';
 import { generateCapture, generateFlush, generateRefresh, stampTicket } from './generate.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
@@ -21,6 +22,7 @@ import {
   type RegisteredTview,
   type Registry,
   requireInPlace,
+  sourcesOf,
   tablesBelow,
 } from './registry.ts';
 import { requireTransaction, sqlStateOf, withSettings } from './session.ts';
@@ -84,8 +86,10 @@ export async function applyTview(
   const inPlace = movedOf(registry, existing).length === 0;
   // A plan from before there were locks on values has none, and the same definition is compiled anew for them.
   const isCurrent = existing.plan.locks !== undefined || statement.ifExists !== 'replace';
-  if (inPlace && isCurrent && (await isUnchanged(executor, registry, existing, statement, hooks)))
+  if (inPlace && isCurrent && (await isUnchanged(executor, registry, existing, statement, hooks))) {
+    await followFamilies(executor, registry, existing);
     return { ...same, action: 'unchanged' };
+  }
   if (statement.ifExists === 'error') {
     throw new TviewsError(
       SqlState.duplicateTable,
@@ -132,9 +136,10 @@ async function create(executor: SqlExecutor, registry: Registry, creation: Creat
     // a change nobody has recorded. This lock waits until all of those are over, and keeps new ones out until we commit.
     // Tables behind tviews that we read count too: their writers may be about to flush with a flush that knows nothing of
     // us. The triggers below take the same lock; taken here, all at once and in one order, nothing is half done.
-    for (const source of tablesBelow(registry, plan.sources)) {
-      await executor.query(`LOCK TABLE ${quoteQualified(source.table)} IN SHARE ROW EXCLUSIVE MODE`);
-    }
+    await lockFamilies(
+      executor,
+      tablesBelow(registry, plan.sources).map((source) => ({ ...source, mode: 'SHARE ROW EXCLUSIVE' })),
+    );
 
     hooks.step?.('capture', table);
     const extended = await register(executor, registry, statement, plan);
@@ -401,11 +406,26 @@ async function isUnchanged(
 
 /** What of a plan follows from the catalog, and not from the version of ours that compiled it. */
 function whatIsRead({ columns, key, sources }: RefreshPlan): unknown {
-  const read = sources.map(({ oid, table, kind, referencedColumns, primaryKey }) => {
-    return { oid, table, kind, referencedColumns, primaryKey };
+  const read = sources.map(({ oid, table, kind, form = 'table', referencedColumns, primaryKey }) => {
+    return { oid, table, kind, form, referencedColumns, primaryKey };
   });
   // The registry's plan has been through JSON.
   return JSON.parse(JSON.stringify({ columns, key, read }));
+}
+
+/** Puts the capture on partitions that were not there when it was generated last. */
+async function followFamilies(
+  executor: SqlExecutor,
+  registry: Registry,
+  tview: RegisteredTview,
+): Promise<void> {
+  const changed = await changedFamilies(executor);
+  for (const { id, table } of sourcesOf(registry, tview)) {
+    if (changed.some(({ schema, name }) => schema === table?.schema && name === table.name)) {
+      await generateCapture(executor, registry, id);
+    }
+  }
+  if (changed.length > 0) await generateFlush(executor, registry);
 }
 
 /** What others may do with the table, as statements that say it again of the table that takes its place. */

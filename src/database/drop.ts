@@ -3,6 +3,7 @@ import type { DropTview } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { compareCostFunctionName, compareFunctionName } from './compare-function.ts';
 import type { SqlExecutor } from './executor.ts';
+import { lockFamilies } from './family.ts';
 import { ticketName } from './flush-function.ts';
 import { generateCapture, generateFlush, generateRefresh } from './generate.ts';
 import { quoteQualified } from './identifier.ts';
@@ -74,12 +75,13 @@ export async function dropRegistered(
   return await withSettings(executor, { search_path: '' }, async () => {
     // Whoever has written a source and not flushed yet still calls the refresh function we drop: wait for them. The
     // stronger lock at once where triggers will go: two readers that both want to go on to a stronger lock never get it.
-    for (const { oid, table } of tablesBelow(registry, sourcesOf(registry, tview))) {
-      const goes = orphaned.some((source) => source.oid === oid);
-      await executor.query(
-        `LOCK TABLE ${quoteQualified(table)} IN ${goes ? 'ACCESS EXCLUSIVE' : 'SHARE ROW EXCLUSIVE'} MODE`,
-      );
-    }
+    await lockFamilies(
+      executor,
+      tablesBelow(registry, sourcesOf(registry, tview)).map((source) => {
+        const goes = orphaned.some(({ oid }) => source.oid === oid);
+        return { ...source, mode: goes ? 'ACCESS EXCLUSIVE' : 'SHARE ROW EXCLUSIVE' };
+      }),
+    );
     await executor.query('DELETE FROM tviews.tview WHERE id = $1', [tview.id]);
     // By the names of now. Somebody may have dropped one of them, or a table of the definition with CASCADE.
     if (tview.table !== null) await executor.query(`DROP TABLE ${quoteQualified(tview.table)} ${behaviour}`);

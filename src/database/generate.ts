@@ -1,16 +1,21 @@
 /** Puts the generated part of schema tviews in place: captures, refresh functions, flush. Runs in the caller's transaction. */
 
-import type { QualifiedName } from '../definition/plan.ts';
+import { loadFamilies } from '../definition/family.ts';
 import {
+  blanketFunction,
+  type CapturedSource,
   captureEvents,
   captureFunction,
   captureFunctionName,
   captureTrigger,
-  captureTriggerName,
+  rowCaptureFunction,
+  rowCaptureName,
+  rowCaptureTriggers,
 } from './capture.ts';
 import { compareFunction } from './compare-function.ts';
 import { equalityOperators } from './equality.ts';
 import type { SqlExecutor } from './executor.ts';
+import { type Member, membersOf, recordMembers } from './family.ts';
 import { sqlFile } from './files.ts';
 import { flushFunction, ticketName } from './flush-function.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
@@ -28,12 +33,7 @@ import {
 /** Channel on which a change of the registry is told. */
 export const registryChannel = 'tviews';
 
-const familySql = sqlFile('family.sql');
 const privilegesSql = sqlFile('privileges.sql');
-
-export async function familyOf(executor: SqlExecutor, oid: number): Promise<QualifiedName[]> {
-  return await executor.query<{ schema: string; name: string }>(familySql(), [oid]);
-}
 
 /** The triggers and functions of one source; taken away where no tview reads it any more. */
 export async function generateCapture(
@@ -51,23 +51,120 @@ export async function generateCapture(
     ]);
   }
   if (registered.kind === 'tview') return;
-  const family = await familyOf(executor, registered.oid);
-  const keyEquality = await equalityOperators(executor, registered.oid, captured?.primaryKey ?? []);
+  if (captured === undefined) {
+    await removeCapture(executor, sourceId);
+    return;
+  }
+  const family = await membersOf(executor, registered.oid);
+  const keyEquality = await equalityOperators(executor, registered.oid, captured.primaryKey ?? []);
+  const source = { ...captured, keyEquality };
+  const isKnown = await knowsItsFamily(executor, registered.oid, source);
   const statements: string[] = [];
   for (const event of captureEvents) {
-    if (captured === undefined) {
-      for (const table of family) {
-        statements.push(`DROP TRIGGER IF EXISTS ${captureTriggerName(event)} ON ${quoteQualified(table)};`);
-      }
-      statements.push(
-        `DROP FUNCTION IF EXISTS tviews.${quoteIdentifier(captureFunctionName(sourceId, event))}();`,
-      );
-    } else {
-      statements.push(captureFunction({ ...captured, keyEquality }, event, registry.settings));
-      for (const table of family) statements.push(captureTrigger(quoteQualified(table), sourceId, event));
+    statements.push(
+      isKnown
+        ? captureFunction(source, event, registry.settings)
+        : blanketFunction(sourceId, event, registry.settings),
+    );
+    for (const member of family) {
+      const isSource = member.oid === registered.oid;
+      statements.push(captureTrigger(quoteQualified(member), sourceId, event, isSource));
     }
   }
+  statements.push(...rowCapture(source, family, registered.oid, registry.settings));
   await run(executor, statements);
+  const strays = await capturedTables(executor, sourceId);
+  await dropTriggers(
+    executor,
+    strays.filter(({ oid, isOurs }) => isOurs && !family.some((member) => member.oid === oid)),
+  );
+  await recordMembers(executor, sourceId, family);
+}
+
+/**
+ * Whether the plans of its readers were made for what the source is in its family now. A table that has got heirs, or was made a
+ * partition, since then: its key may not be one any more, and what is compared of its rows too little.
+ */
+async function knowsItsFamily(
+  executor: SqlExecutor,
+  oid: number,
+  source: CapturedSource & { readonly forms: readonly string[] },
+): Promise<boolean> {
+  const family = (await loadFamilies(executor, [oid])).get(oid);
+  if (family === undefined || family.form === 'child') return false;
+  return (
+    (family.form !== 'parent' || source.forms.every((form) => form === 'parent')) &&
+    family.partitionColumns.every((column) => source.referencedColumns.includes(column)) &&
+    (family.pairsByKey || source.primaryKey === null)
+  );
+}
+
+/** For partitions to come, where there can be any. */
+function rowCapture(
+  source: CapturedSource,
+  family: readonly Member[],
+  oid: number,
+  settings: Registry['settings'],
+): string[] {
+  const own = family.find((member) => member.oid === oid);
+  if (own?.isPartitioned !== true) return [];
+  const known = family
+    .filter((member) => member.isPartitionOfIt && !member.isPartitioned)
+    .map(quoteQualified);
+  return [
+    rowCaptureFunction(source, settings),
+    // A partition's owner puts the trigger on it by making it.
+    `GRANT EXECUTE ON FUNCTION tviews.${quoteIdentifier(rowCaptureName(source.id))}() TO PUBLIC;`,
+    ...rowCaptureTriggers(quoteQualified(own), source.id, known),
+  ];
+}
+
+interface CapturedTable {
+  readonly oid: number;
+  /** `schema.table`, quoted. */
+  readonly table: string;
+  readonly trigger: string;
+  /** Whether we may take the trigger away. */
+  readonly isOurs: boolean;
+}
+
+/** Tables that carry a source's capture, a partition that was detached among them. */
+async function capturedTables(executor: SqlExecutor, sourceId: number): Promise<CapturedTable[]> {
+  const rows = await executor.query<Omit<CapturedTable, 'oid'> & { oid: string }>(
+    `SELECT
+       c.oid::bigint AS oid,
+       pg_catalog.format('%I.%I', n.nspname, c.relname) AS "table",
+       pg_catalog.quote_ident(t.tgname) AS trigger,
+       pg_catalog.pg_has_role(c.relowner, 'USAGE') AS "isOurs"
+     FROM pg_catalog.pg_trigger AS t
+     JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid AND p.pronamespace = 'tviews'::pg_catalog.regnamespace
+     JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE p.proname = ANY ($1) AND t.tgparentid = 0
+     ORDER BY c.oid, t.tgname`,
+    [captureFunctions(sourceId)],
+  );
+  return rows.map((row) => ({ ...row, oid: Number(row.oid) }));
+}
+
+const captureFunctions = (sourceId: number): string[] => [
+  ...captureEvents.map((event) => captureFunctionName(sourceId, event)),
+  rowCaptureName(sourceId),
+];
+
+async function dropTriggers(executor: SqlExecutor, triggers: readonly CapturedTable[]): Promise<void> {
+  await run(
+    executor,
+    triggers.map(({ table, trigger }) => `DROP TRIGGER ${trigger} ON ${table};`),
+  );
+}
+
+async function removeCapture(executor: SqlExecutor, sourceId: number): Promise<void> {
+  await dropTriggers(executor, await capturedTables(executor, sourceId));
+  await run(
+    executor,
+    captureFunctions(sourceId).map((name) => `DROP FUNCTION IF EXISTS tviews.${quoteIdentifier(name)}();`),
+  );
 }
 
 export async function generateRefresh(

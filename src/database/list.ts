@@ -1,6 +1,7 @@
 /** Reads the registry: for people (list, status) and for the proxy. */
 import type { Advice } from '../definition/plan.ts';
 import type { SqlExecutor } from './executor.ts';
+import { type ChangedFamily, changedFamilies } from './family.ts';
 import { readMigrations, sqlFile } from './files.ts';
 import { loadRegistry, type Moved, movedOf, requireInstalled } from './registry.ts';
 
@@ -82,6 +83,8 @@ export interface Status {
     readonly name: string;
     readonly events: readonly string[];
   }[];
+  /** Sources that have got or lost partitions or children since their capture was generated. */
+  readonly changedFamilies: readonly ChangedFamily[];
   /** What tviews read by a name it has no more: renamed, replaced by another table of its name, or dropped. */
   readonly moved: readonly Moved[];
 }
@@ -100,6 +103,7 @@ export async function status(executor: SqlExecutor): Promise<Status> {
       queued: 0,
       toRepair: 0,
       blindTables: [],
+      changedFamilies: [],
       moved: [],
     };
   }
@@ -111,15 +115,17 @@ export async function status(executor: SqlExecutor): Promise<Status> {
        (SELECT pg_catalog.count(*) FROM tviews.queue) AS queued`,
   );
   const pendingMigrations = migrations.filter((number) => !row!.done.includes(number));
-  const registry = pendingMigrations.length === 0 ? await loadRegistry(executor) : null;
+  const isCurrent = pendingMigrations.length === 0;
+  const registry = isCurrent ? await loadRegistry(executor) : null;
   return {
     installed: true,
     pendingMigrations,
     tviews: Number(row!.tviews),
     sources: Number(row!.sources),
     queued: Number(row!.queued),
-    toRepair: pendingMigrations.length === 0 ? await countToRepair(executor) : 0,
-    blindTables: await executor.query<Status['blindTables'][number]>(blindSql()),
+    toRepair: isCurrent ? await countToRepair(executor) : 0,
+    blindTables: isCurrent ? await executor.query<Status['blindTables'][number]>(blindSql()) : [],
+    changedFamilies: isCurrent ? await changedFamilies(executor) : [],
     moved: registry?.tviews.flatMap((tview) => movedOf(registry, tview)) ?? [],
   };
 }
@@ -133,7 +139,12 @@ async function countToRepair(executor: SqlExecutor): Promise<number> {
 
 /** What the proxy knows of a database. */
 export interface ProxyRegistry {
-  readonly sources: readonly (NamedObject & { readonly kind: 'table' | 'tview' })[];
+  readonly sources: readonly (NamedObject & {
+    readonly kind: 'table' | 'tview';
+    /** Other tables whose statements can write rows of it: partitions, children, what it is a partition of. */
+    readonly members: readonly string[];
+  })[];
+  readonly changedFamilies: readonly ChangedFamily[];
   readonly tviews: readonly NamedObject[];
   /** Views that read tviews, directly or through other views, with the ids of those tviews. */
   readonly views: readonly {
@@ -162,5 +173,12 @@ export async function readRegistry(executor: SqlExecutor): Promise<ProxyRegistry
     flush: string;
   }>(proxyRegistrySql());
   const { sources, tviews, views, secret, claim, flush } = row!;
-  return { sources, tviews, views, secret, functions: { claim: Number(claim), flush: Number(flush) } };
+  return {
+    sources,
+    changedFamilies: await changedFamilies(executor),
+    tviews,
+    views,
+    secret,
+    functions: { claim: Number(claim), flush: Number(flush) },
+  };
 }

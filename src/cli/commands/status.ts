@@ -1,5 +1,6 @@
 /** `tviews status`: whether schema tviews is there and current, and whether every source is still watched. */
 import type { Command } from 'commander';
+import { describeChange } from '../../database/family.ts';
 import { status } from '../../database/list.ts';
 import { onDatabase } from '../database-command.ts';
 import type { Surroundings } from '../terminal.ts';
@@ -13,6 +14,7 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
     async (connection) => {
       const found = await status(connection);
       const { installed, pendingMigrations, tviews, sources, queued, toRepair, blindTables, moved } = found;
+      const families = found.changedFamilies;
       if (!installed)
         return { data: found, lines: ['schema     not installed: run "tviews init"'], ok: false };
       return {
@@ -22,6 +24,7 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
           queued === 0 &&
           toRepair === 0 &&
           blindTables.length === 0 &&
+          families.length === 0 &&
           moved.length === 0,
         lines: [
           `schema     ${pendingMigrations.length === 0 ? 'installed and current' : 'not current: run "tviews init"'}`,
@@ -36,6 +39,10 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
           ...blindTables.map(
             ({ schema, name, events }) =>
               `unwatched  ${schema}.${name}: ${events.join(', ')} goes unseen; run "tviews init", then "tviews verify --repair"`,
+          ),
+          ...families.map(
+            (family) =>
+              `partitions ${describeChange(family)}; run "tviews init", then "tviews verify --repair"`,
           ),
           ...moved.map(
             ({ tview, was, now }) =>

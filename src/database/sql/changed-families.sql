@@ -1,0 +1,40 @@
+-- Sources whose family is another than when their capture was generated: what rows came or went with a member is not known.
+WITH RECURSIVE link AS (
+  SELECT i.inhrelid AS child, i.inhparent AS parent FROM pg_catalog.pg_inherits AS i WHERE NOT i.inhdetachpending
+), up AS (
+  SELECT s.id AS source, s.relation::oid AS relation FROM tviews.source AS s WHERE s.kind = 'table'
+  UNION
+  SELECT up.source, l.parent FROM up JOIN link AS l ON l.child = up.relation
+), down AS (
+  SELECT s.id AS source, s.relation::oid AS relation FROM tviews.source AS s WHERE s.kind = 'table'
+  UNION
+  SELECT down.source, l.child FROM down JOIN link AS l ON l.parent = down.relation
+), now AS (
+  TABLE up UNION TABLE down
+), known AS (
+  SELECT s.id AS source, m.relation::oid AS relation
+  FROM tviews.source AS s
+  CROSS JOIN LATERAL pg_catalog.unnest(COALESCE(s.members, ARRAY[s.relation])) AS m (relation)
+  WHERE s.kind = 'table'
+), difference AS (
+  SELECT
+    d.source, d.is_new,
+    COALESCE(pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), 'one that was dropped') AS name
+  FROM (
+    SELECT came.source, true AS is_new, came.relation FROM (TABLE now EXCEPT TABLE known) AS came
+    UNION ALL
+    SELECT went.source, false, went.relation FROM (TABLE known EXCEPT TABLE now) AS went
+  ) AS d
+  LEFT JOIN pg_catalog.pg_class AS c ON c.oid = d.relation
+  LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+)
+SELECT
+  n.nspname AS schema, c.relname AS name,
+  COALESCE(pg_catalog.array_agg(DISTINCT d.name ORDER BY d.name) FILTER (WHERE d.is_new), '{}') AS come,
+  COALESCE(pg_catalog.array_agg(DISTINCT d.name ORDER BY d.name) FILTER (WHERE NOT d.is_new), '{}') AS gone
+FROM difference AS d
+JOIN tviews.source AS s ON s.id = d.source
+JOIN pg_catalog.pg_class AS c ON c.oid = s.relation
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+GROUP BY n.nspname, c.relname
+ORDER BY n.nspname, c.relname;
