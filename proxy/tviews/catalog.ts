@@ -120,8 +120,7 @@ export class Catalog {
   #warnOfFamilies(changed: readonly ChangedFamily[]): void {
     const found = new Set(changed.map(describeChange));
     for (const change of found) {
-      if (this.#warned.has(change)) continue;
-      this.#log.warn(`partitions ${change}; run "tviews init", and tviews are mended from what is there now`);
+      if (!this.#warned.has(change)) this.#log.warn(change);
     }
     this.#warned = found;
   }

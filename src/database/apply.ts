@@ -22,7 +22,6 @@ import {
   type RegisteredTview,
   type Registry,
   requireInPlace,
-  sourcesOf,
   tablesBelow,
 } from './registry.ts';
 import { requireTransaction, sqlStateOf, withSettings } from './session.ts';
@@ -419,12 +418,8 @@ async function followFamilies(
   registry: Registry,
   tview: RegisteredTview,
 ): Promise<void> {
-  const changed = await changedFamilies(executor);
-  for (const { id, table } of sourcesOf(registry, tview)) {
-    if (changed.some(({ schema, name }) => schema === table?.schema && name === table.name)) {
-      await generateCapture(executor, registry, id);
-    }
-  }
+  const changed = (await changedFamilies(executor)).filter(({ source }) => tview.sourceIds.includes(source));
+  for (const { source } of changed) await generateCapture(executor, registry, source);
   if (changed.length > 0) await generateFlush(executor, registry);
 }
 

@@ -121,29 +121,14 @@ END`;
   return functionOf(rowCaptureName(source.id), source.linkColumns, false, body);
 }
 
-/**
- * Two, because of a deleted row there is only OLD. The known members are written as regclass, which a dump writes by name; the
- * condition is looked at for each row of them, and costs about 0.2 µs.
- */
-export function rowCaptureTriggers(table: string, source: number, members: readonly string[]): string[] {
-  const known = `${quoteLiteral(`{${members.map(arrayElement).join(',')}}`)}::pg_catalog.regclass[]`;
-  return (
-    [
-      ['', 'INSERT OR UPDATE', 'NEW'],
-      ['_delete', 'DELETE', 'OLD'],
-    ] as const
-  ).map(
-    ([
-      suffix,
-      events,
-      row,
-    ]) => `CREATE OR REPLACE TRIGGER tviews_capture_row${suffix}_${source} AFTER ${events} ON ${table}
-FOR EACH ROW WHEN (${row}.tableoid OPERATOR(pg_catalog.<>) ALL (${known}))
-EXECUTE FUNCTION tviews.${quoteIdentifier(rowCaptureName(source))}();`,
-  );
-}
+export const rowCaptureTriggerName = (source: number): string => `tviews_capture_row_${source}`;
 
-const arrayElement = (value: string): string => `"${value.replaceAll(/["\\]/g, '\\$&')}"`;
+/** The trigger that a partition gets from its parent by becoming its partition. */
+export const rowCaptureTrigger = (
+  table: string,
+  source: number,
+): string => `CREATE OR REPLACE TRIGGER ${rowCaptureTriggerName(source)} AFTER INSERT OR UPDATE OR DELETE ON ${table}
+FOR EACH ROW EXECUTE FUNCTION tviews.${quoteIdentifier(rowCaptureName(source))}();`;
 
 function rowsBody(
   source: CapturedSource,

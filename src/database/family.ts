@@ -14,6 +14,8 @@ export interface Member extends QualifiedName {
   readonly isPartitioned: boolean;
   /** A partition of the source, at whatever level. */
   readonly isPartitionOfIt: boolean;
+  /** Whether we are, or are a member of, its owner. */
+  readonly isOurs: boolean;
 }
 
 export async function membersOf(executor: SqlExecutor, oid: number): Promise<Member[]> {
@@ -22,55 +24,56 @@ export async function membersOf(executor: SqlExecutor, oid: number): Promise<Mem
 }
 
 /**
- * Remembers who carries a source's capture. Where others did before, rows have come or gone that fired no trigger: all of it is
- * looked at again when this has committed, by the proxy or by `verify --repair`.
+ * Remembers who carries a source's capture, where its readers' plans were made for such a family: if not, it is told of until they
+ * are made anew. Where it is stale, because rows have come or gone that fired no trigger, all of it is looked at again when this
+ * has committed, by the proxy or by `verify --repair`.
  */
 export async function recordMembers(
   executor: SqlExecutor,
   sourceId: number,
-  members: readonly Member[],
+  { members, isStale }: { readonly members: readonly Member[] | null; readonly isStale: boolean },
 ): Promise<void> {
-  await executor.query(
-    `WITH given AS (
-       SELECT pg_catalog.array_agg(g.oid ORDER BY g.oid) AS members FROM pg_catalog.unnest($2::oid[]) AS g (oid)
-     ), before AS (
-       SELECT s.id, (
-         SELECT pg_catalog.array_agg(m.oid::oid ORDER BY m.oid::oid)
-         FROM pg_catalog.unnest(COALESCE(s.members, ARRAY[s.relation])) AS m (oid)
-       ) AS members, s.members IS NULL AS is_new
-       FROM tviews.source AS s
-       WHERE s.id = $1
-     ), noted AS (
-       UPDATE tviews.source AS s SET members = given.members::pg_catalog.regclass[]
-       FROM given
-       WHERE s.id = $1
-     )
-     INSERT INTO tviews.repair (changes)
-     SELECT pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object('s', before.id, 'all', true))
-     FROM before
-     CROSS JOIN given
-     WHERE NOT before.is_new AND before.members <> given.members`,
-    [sourceId, members.map(({ oid }) => oid)],
-  );
+  if (members !== null) {
+    await executor.query(
+      'UPDATE tviews.source SET members = $2::oid[]::pg_catalog.regclass[] WHERE id = $1',
+      [sourceId, members.map(({ oid }) => oid)],
+    );
+  }
+  if (isStale) {
+    await executor.query('INSERT INTO tviews.repair (changes) VALUES ($1::text::jsonb)', [
+      JSON.stringify([{ s: sourceId, all: true }]),
+    ]);
+  }
 }
 
 /** A source whose family has changed since its capture was generated. */
 export interface ChangedFamily extends QualifiedName {
-  /** Members it did not have then, and those it has no more. */
+  readonly source: number;
+  /** Members it did not have then, or has lost and got back since, and those it has no more. */
   readonly come: readonly string[];
   readonly gone: readonly string[];
+  readonly isPartitioned: boolean;
+  /** Nothing was recorded of it so far. */
+  readonly isFirst: boolean;
 }
 
-export async function changedFamilies(executor: SqlExecutor): Promise<ChangedFamily[]> {
-  return await executor.query<ChangedFamily>(changedSql());
+/** Of all sources, or of one. */
+export async function changedFamilies(
+  executor: SqlExecutor,
+  source: number | null = null,
+): Promise<ChangedFamily[]> {
+  return await executor.query<ChangedFamily>(changedSql(), [source]);
 }
 
-export function describeChange({ schema, name, come, gone }: ChangedFamily): string {
+/** For people: what has changed, and what to do. */
+export function describeChange({ schema, name, come, gone, isPartitioned }: ChangedFamily): string {
   const parts = [
     ...(come.length === 0 ? [] : [`${come.join(', ')} came`]),
     ...(gone.length === 0 ? [] : [`${gone.join(', ')} went`]),
   ];
-  return `of ${schema}.${name} have changed: ${parts.join('; ')}`;
+  // Plans made for a table that stood alone believe its keys.
+  const replace = isPartitioned ? '' : ', CREATE OR REPLACE TVIEW of what reads it';
+  return `${isPartitioned ? 'partitions' : 'family'} of ${schema}.${name} changed: ${parts.join('; ')}: run "tviews init"${replace}, then "tviews verify --repair"`;
 }
 
 export interface TableLock {

@@ -10,12 +10,13 @@ import {
   captureTrigger,
   rowCaptureFunction,
   rowCaptureName,
-  rowCaptureTriggers,
+  rowCaptureTrigger,
+  rowCaptureTriggerName,
 } from './capture.ts';
 import { compareFunction } from './compare-function.ts';
 import { equalityOperators } from './equality.ts';
 import type { SqlExecutor } from './executor.ts';
-import { type Member, membersOf, recordMembers } from './family.ts';
+import { changedFamilies, type Member, membersOf, recordMembers } from './family.ts';
 import { sqlFile } from './files.ts';
 import { flushFunction, ticketName } from './flush-function.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
@@ -58,11 +59,11 @@ export async function generateCapture(
   const family = await membersOf(executor, registered.oid);
   const keyEquality = await equalityOperators(executor, registered.oid, captured.primaryKey ?? []);
   const source = { ...captured, keyEquality };
-  const isKnown = await knowsItsFamily(executor, registered.oid, source);
+  const isForeseen = await knowsItsFamily(executor, registered.oid, source);
   const statements: string[] = [];
   for (const event of captureEvents) {
     statements.push(
-      isKnown
+      isForeseen
         ? captureFunction(source, event, registry.settings)
         : blanketFunction(sourceId, event, registry.settings),
     );
@@ -72,13 +73,16 @@ export async function generateCapture(
     }
   }
   statements.push(...rowCapture(source, family, registered.oid, registry.settings));
+  const [change] = await changedFamilies(executor, sourceId);
   await run(executor, statements);
   const strays = await capturedTables(executor, sourceId);
   await dropTriggers(
     executor,
     strays.filter(({ oid, isOurs }) => isOurs && !family.some((member) => member.oid === oid)),
   );
-  await recordMembers(executor, sourceId, family);
+  // At first there is nothing to mend: whoever is made to read it is filled.
+  const isStale = change !== undefined && !(change.isFirst && isForeseen);
+  await recordMembers(executor, sourceId, { members: isForeseen ? family : null, isStale });
 }
 
 /**
@@ -108,14 +112,17 @@ function rowCapture(
 ): string[] {
   const own = family.find((member) => member.oid === oid);
   if (own?.isPartitioned !== true) return [];
-  const known = family
-    .filter((member) => member.isPartitionOfIt && !member.isPartitioned)
-    .map(quoteQualified);
+  const trigger = rowCaptureTriggerName(source.id);
   return [
     rowCaptureFunction(source, settings),
     // A partition's owner puts the trigger on it by making it.
     `GRANT EXECUTE ON FUNCTION tviews.${quoteIdentifier(rowCaptureName(source.id))}() TO PUBLIC;`,
-    ...rowCaptureTriggers(quoteQualified(own), source.id, known),
+    rowCaptureTrigger(quoteQualified(own), source.id),
+    // Off where the statement triggers are: in the partition, not in a condition of the trigger's that names it, so that one which
+    // is detached and attached again, or another one of its name or oid, has it on. Where we may not, rows are told of twice.
+    ...family
+      .filter((member) => member.isPartitionOfIt && !member.isPartitioned && member.isOurs)
+      .map((member) => `ALTER TABLE ${quoteQualified(member)} DISABLE TRIGGER ${trigger};`),
   ];
 }
 

@@ -40,7 +40,7 @@ const familiesQuery = `
             FROM pg_catalog.pg_attribute AS attribute
             WHERE attribute.attrelid = index.indrelid AND attribute.attnum = ANY (index.indkey::int2[])) AS columns
     FROM pg_catalog.pg_index AS index
-    WHERE index.indisprimary
+    WHERE index.indisprimary AND index.indrelid IN (SELECT up.ancestor FROM up)
   )
   SELECT class.oid::int8,
          CASE

@@ -40,10 +40,7 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
             ({ schema, name, events }) =>
               `unwatched  ${schema}.${name}: ${events.join(', ')} goes unseen; run "tviews init", then "tviews verify --repair"`,
           ),
-          ...families.map(
-            (family) =>
-              `partitions ${describeChange(family)}; run "tviews init", then "tviews verify --repair"`,
-          ),
+          ...families.map((family) => `family     ${describeChange(family)}`),
           ...moved.map(
             ({ tview, was, now }) =>
               `moved      ${was.schema}.${was.name} of tview ${tview.schema}.${tview.name} ${now === null ? 'does not exist any more: drop or replace the tview' : `is ${now.schema}.${now.name} now: rename it back, or replace the tview`}`,

@@ -69,7 +69,7 @@ export function addVerify(program: Command, surroundings: Surroundings): void {
             : [`looked again at what ${plural(pending.tried, 'transaction')} changed that kept a snapshot`]),
           ...pending.failures.map((failure) => `  that fails: ${failure}`),
           ...verified.flatMap(describe),
-          ...families.map((family) => `partitions ${describeChange(family)}; run "tviews init"`),
+          ...families.map(describeChange),
           ...(complete ? [] : [`stopped: ${verified.length} of ${plural(names.length, 'tview')} begun`]),
         ],
       };

@@ -1,4 +1,5 @@
--- Sources whose family is another than when their capture was generated: what rows came or went with a member is not known.
+-- Sources, or source $1, whose family is another than when their capture was generated: what rows came or went with a member is
+-- not known. A partition that was there and has its row trigger on again has been elsewhere since.
 WITH RECURSIVE link AS (
   SELECT i.inhrelid AS child, i.inhparent AS parent FROM pg_catalog.pg_inherits AS i WHERE NOT i.inhdetachpending
 ), up AS (
@@ -22,6 +23,15 @@ WITH RECURSIVE link AS (
     COALESCE(pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), 'one that was dropped') AS name
   FROM (
     SELECT came.source, true AS is_new, came.relation FROM (TABLE now EXCEPT TABLE known) AS came
+    UNION
+    SELECT k.source, true, k.relation
+    FROM known AS k
+    JOIN pg_catalog.pg_class AS own ON own.oid = k.relation AND own.relispartition AND own.relkind = 'r'
+    JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = k.relation AND t.tgenabled <> 'D'
+    JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid AND p.proname = pg_catalog.format('capture_%s_row', k.source)
+    JOIN pg_catalog.pg_namespace AS ours ON ours.oid = p.pronamespace AND ours.nspname = 'tviews'
+    -- Where we may not turn it off, it says nothing.
+    WHERE pg_catalog.pg_has_role(ours.nspowner, own.relowner, 'USAGE')
     UNION ALL
     SELECT went.source, false, went.relation FROM (TABLE known EXCEPT TABLE now) AS went
   ) AS d
@@ -29,12 +39,14 @@ WITH RECURSIVE link AS (
   LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 )
 SELECT
-  n.nspname AS schema, c.relname AS name,
+  s.id AS source, n.nspname AS schema, c.relname AS name,
   COALESCE(pg_catalog.array_agg(DISTINCT d.name ORDER BY d.name) FILTER (WHERE d.is_new), '{}') AS come,
-  COALESCE(pg_catalog.array_agg(DISTINCT d.name ORDER BY d.name) FILTER (WHERE NOT d.is_new), '{}') AS gone
+  COALESCE(pg_catalog.array_agg(DISTINCT d.name ORDER BY d.name) FILTER (WHERE NOT d.is_new), '{}') AS gone,
+  c.relkind = 'p' AS "isPartitioned", s.members IS NULL AS "isFirst"
 FROM difference AS d
 JOIN tviews.source AS s ON s.id = d.source
 JOIN pg_catalog.pg_class AS c ON c.oid = s.relation
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-GROUP BY n.nspname, c.relname
+WHERE $1::integer IS NULL OR s.id = $1
+GROUP BY s.id, n.nspname, c.relname, c.relkind
 ORDER BY n.nspname, c.relname;

@@ -1,6 +1,8 @@
 /** Partitions that come and go after a tview was applied, made by whoever owns the table and knows nothing of tviews. */
 import type pg from 'pg';
+import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Catalog } from '../../../proxy/tviews/catalog.ts';
 import { changedFamilies } from '../../../src/database/family.ts';
 import { status } from '../../../src/database/list.ts';
 import { init, uninstall } from '../../../src/database/migrate.ts';
@@ -8,6 +10,7 @@ import { executorOf } from '../../../src/database/node-postgres.ts';
 import { repairPending } from '../../../src/database/repair.ts';
 import { applyText } from '../../kit/blog.ts';
 import { connectTo } from '../../kit/clients.ts';
+import { tviews } from '../../kit/command.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
 import { testProxy } from '../../kit/proxy.ts';
@@ -75,9 +78,17 @@ const newOnes = `
   CREATE TABLE sale_22 PARTITION OF sale_2 FOR VALUES IN (2)`;
 
 describe('writes straight to partitions that nobody told us of are seen', () => {
-  test.for(['past the proxy', 'through the proxy'])('%s', async (way) => {
+  test.for([
+    'past the proxy',
+    'through the proxy',
+    'past the proxy, of a table that is ours',
+    'through the proxy, of a table that is ours',
+  ])('%s', async (way) => {
+    if (way.includes('ours')) await makeOwnerOfTables();
     await app.query(newOnes);
-    const url = way === 'past the proxy' ? database.app.url : (await testProxy(database)).url(database.app);
+    const url = way.startsWith('past the proxy')
+      ? database.app.url
+      : (await testProxy(database)).url(database.app);
     const client = await connectTo(url);
     for (const write of writesToNewOnes) {
       await client.query(write);
@@ -96,7 +107,7 @@ describe('writes straight to partitions that nobody told us of are seen', () => 
     for (const write of writesToNewOnes) await client.query(write);
     const { rows } = await client.query('SELECT note FROM tv_sale WHERE id = 10');
     // A transaction reads its own writes, those of the new partitions too.
-    if (way === 'through the proxy') expect(rows).toEqual([{ note: 'straight!' }]);
+    if (way.startsWith('through')) expect(rows).toEqual([{ note: 'straight!' }]);
     await client.query('COMMIT');
     await expectExact();
     expect((await owner.query('SELECT FROM tviews.queue')).rows).toEqual([]);
@@ -129,6 +140,14 @@ async function queuedBy(client: pg.Client): Promise<number> {
   return stats[0]!.n;
 }
 
+/** As where one role owns everything. */
+async function makeOwnerOfTables(): Promise<void> {
+  const superuser = await database.client(database.superuser);
+  await superuser.query(`GRANT ${database.app.role} TO ${database.owner.role}`);
+  await init(executorOf(owner));
+  await repairPending(executorOf(owner));
+}
+
 describe('what came and went', () => {
   const found = async () => {
     const { changedFamilies: changed, blindTables, toRepair } = await status(executorOf(owner));
@@ -153,7 +172,17 @@ describe('what came and went', () => {
 
   test('a new partition is told of, with the TRUNCATE that only a trigger of its own would see', async () => {
     await app.query('CREATE TABLE sale_new PARTITION OF sale FOR VALUES IN (3)');
-    const changed = [{ schema: 'shop', name: 'sale', come: ['shop.sale_new'], gone: [] }];
+    const changed = [
+      {
+        schema: 'shop',
+        name: 'sale',
+        come: ['shop.sale_new'],
+        gone: [],
+        isPartitioned: true,
+        isFirst: false,
+        source: expect.any(Number),
+      },
+    ];
     const blindTables = [{ schema: 'shop', name: 'sale_new', events: ['truncate'] }];
     expect(await found()).toEqual({ changed, blindTables, toRepair: 0 });
     await app.query(`GRANT ALL ON sale_new TO ${database.owner.role}`);
@@ -175,7 +204,15 @@ describe('what came and went', () => {
 
     await app.query('ALTER TABLE sale DETACH PARTITION sale_1');
     expect(await changedFamilies(executorOf(owner))).toEqual([
-      { schema: 'shop', name: 'sale', come: [], gone: ['shop.sale_1'] },
+      {
+        schema: 'shop',
+        name: 'sale',
+        come: [],
+        gone: ['shop.sale_1'],
+        isPartitioned: true,
+        isFirst: false,
+        source: expect.any(Number),
+      },
     ]);
     expect((await divergence(owner, 'shop.tv_sale')).surplus).toBe(1);
     expect(await mend()).toBe(1);
@@ -188,9 +225,60 @@ describe('what came and went', () => {
     expect(await found()).toEqual(nothing);
   });
 
+  test('status and verify say what to do, and the log of a proxy says it once', async () => {
+    const run = (...argv: string[]) => tviews(argv, { env: { DATABASE_URL: database.url } });
+    const sentence =
+      'partitions of shop.sale changed: shop.sale_new came; shop.sale_1 went: run "tviews init", then "tviews verify --repair"\n';
+    const logged: string[] = [];
+    const connection = { ...database, database: database.name, connectTimeoutMs: 5000 };
+    const catalog = new Catalog(
+      { ...connection, user: database.owner.role, password: database.owner.password },
+      pino({ level: 'warn' }, { write: (line: string) => logged.push(line) }),
+    );
+    await catalog.start();
+    try {
+      expect((await run('status')).stdout).not.toContain('family');
+      await app.query(`
+        ALTER TABLE sale DETACH PARTITION sale_1;
+        CREATE TABLE sale_new PARTITION OF sale FOR VALUES IN (3);
+        GRANT ALL ON sale_new TO ${database.owner.role}`);
+      const told = await run('status');
+      expect(told.exitCode).toBe(1);
+      expect(told.stdout).toContain(`family     ${sentence}`);
+      expect((await run('verify')).stdout).toContain(`\n${sentence}`);
+      await catalog.reload();
+      await catalog.reload();
+      expect(logged.filter((line) => line.includes('partitions of shop.sale changed'))).toHaveLength(1);
+      expect(await run('init')).toMatchObject({ exitCode: 0 });
+      expect((await run('verify', '--repair')).stdout).not.toContain('partitions');
+      expect(await run('status')).toMatchObject({ exitCode: 0 });
+      await expectExact();
+    } finally {
+      await catalog.close();
+    }
+  });
+
   test('DETACH CONCURRENTLY', async () => {
     await app.query('ALTER TABLE sale DETACH PARTITION sale_1 CONCURRENTLY');
     expect(await mend()).toBe(1);
+    await expectExact();
+  });
+
+  test('a partition that was elsewhere for a while, where its rows were not read', async () => {
+    await makeOwnerOfTables();
+    expect(await found()).toEqual(nothing);
+    await app.query('ALTER TABLE sale DETACH PARTITION sale_1');
+    await app.query(`INSERT INTO sale VALUES (9, 20, 1, 'x')`);
+    await app.query('ALTER TABLE sale ATTACH PARTITION sale_1 FOR VALUES IN (1)');
+    await app.query('ALTER TABLE sale DETACH PARTITION sale_2');
+    await app.query('ALTER TABLE sale ATTACH PARTITION sale_2 FOR VALUES IN (2, 20)');
+    expect((await divergence(owner, 'shop.tv_sum')).different).toBe(1);
+    expect((await changedFamilies(executorOf(owner)))[0]).toMatchObject({
+      come: ['shop.sale_1', 'shop.sale_20'],
+      gone: [],
+    });
+    expect(await mend()).toBe(1);
+    expect(await found()).toEqual(nothing);
     await expectExact();
   });
 
@@ -218,8 +306,7 @@ describe('what came and went', () => {
   });
 
   test('the trigger of a detached partition is in nobody’s way once init has run', async () => {
-    const superuser = await database.client(database.superuser);
-    await superuser.query(`GRANT ${database.app.role} TO ${database.owner.role}`);
+    await makeOwnerOfTables();
     await app.query('ALTER TABLE sale DETACH PARTITION sale_1');
     await mend();
     await app.query('ALTER TABLE sale_1 DROP COLUMN note, DROP COLUMN customer; UPDATE sale_1 SET id = 5');
@@ -229,8 +316,7 @@ describe('what came and went', () => {
 
 test('nothing is left of the capture of a family, on a detached partition neither', async () => {
   await app.query(`${newOnes}; ALTER TABLE sale DETACH PARTITION sale_1`);
-  const superuser = await database.client(database.superuser);
-  await superuser.query(`GRANT ${database.app.role} TO ${database.owner.role}`);
+  await makeOwnerOfTables();
   await uninstall(executorOf(owner), { cascade: true });
   const { rows } = await owner.query(`SELECT tgname FROM pg_trigger WHERE tgname LIKE 'tviews%'`);
   expect(rows).toEqual([]);
@@ -257,8 +343,7 @@ test('the function for new partitions does nothing on a table that is none of th
 
 describe('a table that was alone when its tview was made', () => {
   beforeEach(async () => {
-    const superuser = await database.client(database.superuser);
-    await superuser.query(`GRANT ${database.app.role} TO ${database.owner.role}`);
+    await makeOwnerOfTables();
     await app.query(
       `CREATE TABLE person (id int PRIMARY KEY, name text); INSERT INTO person VALUES (1, 'x')`,
     );
@@ -272,9 +357,19 @@ describe('a table that was alone when its tview was made', () => {
   test('has got heirs: told of, exact after init whatever its key said, and compiled anew by CREATE OR REPLACE', async () => {
     await app.query(`CREATE TABLE heir () INHERITS (person)`);
     expect(await changedFamilies(executorOf(owner))).toEqual([
-      { schema: 'shop', name: 'person', come: ['shop.heir'], gone: [] },
+      {
+        schema: 'shop',
+        name: 'person',
+        come: ['shop.heir'],
+        gone: [],
+        isPartitioned: false,
+        isFirst: false,
+        source: expect.any(Number),
+      },
     ]);
     await init(executorOf(owner));
+    // What was compiled for a table alone is not what it should be yet.
+    expect(await changedFamilies(executorOf(owner))).toHaveLength(1);
     // A key that another row has and keeps (test/integration/refresh/families.test.ts).
     const writes = [
       `INSERT INTO heir VALUES (2, 'x')`,
@@ -287,6 +382,7 @@ describe('a table that was alone when its tview was made', () => {
     }
     const again = await apply(owner, 'tv_person', persons, { key: ['id'], ifExists: 'replace' });
     expect(again.action).toBe('replaced');
+    expect(await changedFamilies(executorOf(owner))).toEqual([]);
     await app.query(`INSERT INTO person VALUES (1, 'x')`);
     await app.query(`UPDATE person SET id = 2 WHERE name = 'x'`);
     await expectPersons();
@@ -298,7 +394,15 @@ describe('a table that was alone when its tview was made', () => {
       CREATE TABLE others PARTITION OF everybody DEFAULT;
       ALTER TABLE everybody ATTACH PARTITION person FOR VALUES IN ('x', 'y')`);
     expect(await changedFamilies(executorOf(owner))).toEqual([
-      { schema: 'shop', name: 'person', come: ['shop.everybody'], gone: [] },
+      {
+        schema: 'shop',
+        name: 'person',
+        come: ['shop.everybody'],
+        gone: [],
+        isPartitioned: false,
+        isFirst: false,
+        source: expect.any(Number),
+      },
     ]);
     await init(executorOf(owner));
     for (const write of [
@@ -317,8 +421,7 @@ describe('a table that was alone when its tview was made', () => {
 
 test('two tviews, one over a table and one over its partition, come and go by themselves', async () => {
   const one = `CREATE TVIEW tv_one WITH (key = 'id') AS SELECT s.id, s.note FROM sale_1 s`;
-  const superuser = await database.client(database.superuser);
-  await superuser.query(`GRANT ${database.app.role} TO ${database.owner.role}`);
+  await makeOwnerOfTables();
   await owner.query('SET search_path = shop');
   await applyText(owner, one);
   await owner.query('BEGIN');

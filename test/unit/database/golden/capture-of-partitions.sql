@@ -46,13 +46,8 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE TRIGGER tviews_capture_row_7 AFTER INSERT OR UPDATE ON "shop"."line"
-FOR EACH ROW WHEN (NEW.tableoid OPERATOR(pg_catalog.<>) ALL ( E'{"\\"shop\\".\\"line of 2026\\"","\\"shop\\".\\"odd\\\\\\"\\""}'::pg_catalog.regclass[]))
-EXECUTE FUNCTION tviews."capture_7_row"();
-
-CREATE OR REPLACE TRIGGER tviews_capture_row_delete_7 AFTER DELETE ON "shop"."line"
-FOR EACH ROW WHEN (OLD.tableoid OPERATOR(pg_catalog.<>) ALL ( E'{"\\"shop\\".\\"line of 2026\\"","\\"shop\\".\\"odd\\\\\\"\\""}'::pg_catalog.regclass[]))
-EXECUTE FUNCTION tviews."capture_7_row"();
+CREATE OR REPLACE TRIGGER tviews_capture_row_7 AFTER INSERT OR UPDATE OR DELETE ON "shop"."line"
+FOR EACH ROW EXECUTE FUNCTION tviews."capture_7_row"();
 
 CREATE OR REPLACE FUNCTION tviews."capture_7_update"() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
