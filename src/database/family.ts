@@ -14,6 +14,8 @@ export interface Member extends QualifiedName {
   readonly isPartitioned: boolean;
   /** A partition of the source, at whatever level. */
   readonly isPartitionOfIt: boolean;
+  /** Not a foreign or temporary table, which was refused, and has come since. */
+  readonly isWatched: boolean;
   /** Whether we are, or are a member of, its owner. */
   readonly isOurs: boolean;
 }

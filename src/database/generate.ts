@@ -67,7 +67,7 @@ export async function generateCapture(
         ? captureFunction(source, event, registry.settings)
         : blanketFunction(sourceId, event, registry.settings),
     );
-    for (const member of family) {
+    for (const member of family.filter(({ isWatched }) => isWatched)) {
       const isSource = member.oid === registered.oid;
       statements.push(captureTrigger(quoteQualified(member), sourceId, event, isSource));
     }
@@ -121,7 +121,9 @@ function rowCapture(
     // Off where the statement triggers are: in the partition, not in a condition of the trigger's that names it, so that one which
     // is detached and attached again, or another one of its name or oid, has it on. Where we may not, rows are told of twice.
     ...family
-      .filter((member) => member.isPartitionOfIt && !member.isPartitioned && member.isOurs)
+      .filter(
+        (member) => member.isPartitionOfIt && !member.isPartitioned && member.isWatched && member.isOurs,
+      )
       .map((member) => `ALTER TABLE ${quoteQualified(member)} DISABLE TRIGGER ${trigger};`),
   ];
 }

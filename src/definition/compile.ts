@@ -130,6 +130,13 @@ function planSource(
   const readsVirtual = relation.columns.some(
     ({ name, generated }) => generated === 'virtual' && referenced.has(name),
   );
+  if (readsVirtual && relation.family.form === 'parent') {
+    refuse(
+      `virtual generated columns of ${display(relation.name)} are not supported in a tview`,
+      'Tables inherit from it, and may compute them from columns of their own, which it does not have.',
+      'Make them GENERATED ALWAYS AS (…) STORED.',
+    );
+  }
   return {
     oid: relation.oid,
     table: relation.name,

@@ -282,6 +282,30 @@ describe('what came and went', () => {
     await expectExact();
   });
 
+  test('a foreign table is told of as long as it is there, and keeps init from nothing', async () => {
+    const superuser = await database.client(database.superuser);
+    await superuser.query(`
+      SET search_path = shop;
+      CREATE FOREIGN DATA WRAPPER elsewhere;
+      CREATE SERVER far_away FOREIGN DATA WRAPPER elsewhere;
+      CREATE TABLE journal (id int, part int, PRIMARY KEY (id, part)) PARTITION BY LIST (part);
+      CREATE TABLE journal_1 PARTITION OF journal FOR VALUES IN (1);
+      GRANT ALL ON journal, journal_1 TO ${database.owner.role}`);
+    await apply(owner, 'tv_journal', 'SELECT id, part FROM journal', { key: ['id', 'part'] });
+    await superuser.query(
+      'CREATE FOREIGN TABLE heirless (id int NOT NULL, part int NOT NULL) SERVER far_away',
+    );
+    // No unique index goes with a foreign table: without its key, then.
+    await superuser.query(`
+      ALTER TABLE journal DROP CONSTRAINT journal_pkey;
+      ALTER TABLE journal ATTACH PARTITION heirless FOR VALUES IN (2);
+      GRANT ALL ON heirless TO ${database.owner.role}`);
+    await init(executorOf(owner));
+    expect((await found()).blindTables).toEqual([
+      { schema: 'shop', name: 'heirless', events: ['delete', 'insert', 'truncate', 'update'] },
+    ]);
+  });
+
   test('CREATE OR REPLACE of an unchanged definition follows as init does', async () => {
     await app.query(`
       CREATE TABLE sale_full (LIKE sale INCLUDING ALL);

@@ -378,6 +378,15 @@ const sources: readonly Refused[] = [
     message: 'ONLY shop.t (t) is not supported in a tview',
   },
   {
+    promise: 'virtual columns of such a table, which an heir may compute from columns of its own',
+    sql: 'SELECT t.id, t.v FROM t',
+    setup: `CREATE TABLE t (id int PRIMARY KEY, v int GENERATED ALWAYS AS (id) VIRTUAL);
+            CREATE TABLE k (x int, v int GENERATED ALWAYS AS (x) VIRTUAL) INHERITS (t)`,
+    key: ['id'],
+    message: 'virtual generated columns of shop.t are not supported in a tview',
+    since: 18,
+  },
+  {
     promise: 'a temporary table among the heirs, which other sessions do not see',
     sql: 'SELECT t.id FROM t',
     setup: 'CREATE TABLE t (id int PRIMARY KEY); CREATE TEMPORARY TABLE mine () INHERITS (t)',
