@@ -1,8 +1,12 @@
 /** Families of sources in the database: which tables carry a capture, which were there when it was generated, what to lock. */
 import type { QualifiedName } from '../definition/plan.ts';
+import { type CapturedSource, maximumImages } from './capture.ts';
 import type { SqlExecutor } from './executor.ts';
 import { sqlFile } from './files.ts';
 import { quoteQualified } from './identifier.ts';
+import { imageExpression } from './image.ts';
+import { withSettings } from './session.ts';
+import { computeSettings } from './settings.ts';
 
 const familySql = sqlFile('family.sql');
 const topmostSql = sqlFile('topmost.sql');
@@ -16,6 +20,7 @@ export interface Member extends QualifiedName {
   readonly isPartitionOfIt: boolean;
   /** Not a foreign or temporary table, which was refused, and has come since. */
   readonly isWatched: boolean;
+  readonly isReadable: boolean;
   /** Whether we are, or are a member of, its owner. */
   readonly isOurs: boolean;
 }
@@ -25,27 +30,59 @@ export async function membersOf(executor: SqlExecutor, oid: number): Promise<Mem
   return rows.map((row) => ({ ...row, oid: Number(row.oid) }));
 }
 
-/**
- * Remembers who carries a source's capture, where its readers' plans were made for such a family: if not, it is told of until they
- * are made anew. Where it is stale, because rows have come or gone that fired no trigger, all of it is looked at again when this
- * has committed, by the proxy or by `verify --repair`.
- */
+/** Remembers who carries a source's capture. */
 export async function recordMembers(
   executor: SqlExecutor,
   sourceId: number,
-  { members, isStale }: { readonly members: readonly Member[] | null; readonly isStale: boolean },
+  members: readonly Member[],
 ): Promise<void> {
-  if (members !== null) {
-    await executor.query(
-      'UPDATE tviews.source SET members = $2::oid[]::pg_catalog.regclass[] WHERE id = $1',
-      [sourceId, members.map(({ oid }) => oid)],
+  await executor.query('UPDATE tviews.source SET members = $2::oid[]::pg_catalog.regclass[] WHERE id = $1', [
+    sourceId,
+    members.map(({ oid }) => oid),
+  ]);
+}
+
+/**
+ * Leaves what came and went with members of a source, and fired no trigger, to be looked at when this has committed: by a proxy, or
+ * by `verify --repair`. Where there are only partitions more, the rows they have now: what was changed in them since they came was
+ * captured. Of one that has gone nobody knows what it had. After the triggers are in place, in a statement that sees what was
+ * written before.
+ */
+export async function leaveForRepair(
+  executor: SqlExecutor,
+  { id, linkColumns }: Pick<CapturedSource, 'id' | 'linkColumns'>,
+  change: ChangedFamily,
+  members: readonly Member[],
+): Promise<void> {
+  const came = members.filter(({ oid }) => change.comeOids.includes(oid));
+  const isKnown =
+    change.gone.length === 0 &&
+    came.length === change.comeOids.length &&
+    came.every((member) => member.isPartitionOfIt && member.isWatched && member.isReadable);
+  if (!isKnown) {
+    await recordRepair(executor, { s: id, all: true });
+    return;
+  }
+  const images = came
+    .filter(({ isPartitioned }) => !isPartitioned)
+    .map(
+      (member) => `SELECT ${imageExpression('r', linkColumns)} AS image FROM ${quoteQualified(member)} AS r`,
     );
-  }
-  if (isStale) {
-    await executor.query('INSERT INTO tviews.repair (changes) VALUES ($1::text::jsonb)', [
-      JSON.stringify([{ s: sourceId, all: true }]),
-    ]);
-  }
+  if (images.length === 0) return;
+  const [found] = await withSettings(executor, computeSettings, () =>
+    executor.query<{ images: unknown }>(
+      `SELECT CASE WHEN count(*) > ${maximumImages} THEN 'true' ELSE jsonb_agg(i.image) END AS images
+       FROM (${images.join(' UNION ')} LIMIT ${maximumImages + 1}) AS i`,
+    ),
+  );
+  if (found!.images === true) await recordRepair(executor, { s: id, all: true });
+  else if (found!.images !== null) await recordRepair(executor, { s: id, r: found!.images });
+}
+
+async function recordRepair(executor: SqlExecutor, change: Readonly<Record<string, unknown>>): Promise<void> {
+  await executor.query('INSERT INTO tviews.repair (changes) VALUES ($1::text::jsonb)', [
+    JSON.stringify([change]),
+  ]);
 }
 
 /** A source whose family has changed since its capture was generated. */
@@ -53,6 +90,7 @@ export interface ChangedFamily extends QualifiedName {
   readonly source: number;
   /** Members it did not have then, or has lost and got back since, and those it has no more. */
   readonly come: readonly string[];
+  readonly comeOids: readonly number[];
   readonly gone: readonly string[];
   readonly isPartitioned: boolean;
   /** Nothing was recorded of it so far. */

@@ -16,7 +16,7 @@ import {
 import { compareFunction } from './compare-function.ts';
 import { equalityOperators } from './equality.ts';
 import type { SqlExecutor } from './executor.ts';
-import { changedFamilies, type Member, membersOf, recordMembers } from './family.ts';
+import { changedFamilies, leaveForRepair, type Member, membersOf, recordMembers } from './family.ts';
 import { sqlFile } from './files.ts';
 import { flushFunction, ticketName } from './flush-function.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
@@ -81,8 +81,11 @@ export async function generateCapture(
     strays.filter(({ oid, isOurs }) => isOurs && !family.some((member) => member.oid === oid)),
   );
   // At first there is nothing to mend: whoever is made to read it is filled.
-  const isStale = change !== undefined && !(change.isFirst && isForeseen);
-  await recordMembers(executor, sourceId, { members: isForeseen ? family : null, isStale });
+  if (change !== undefined && !(change.isFirst && isForeseen)) {
+    await leaveForRepair(executor, source, change, family);
+  }
+  // A family that no plan was made for is told of until one is.
+  if (isForeseen) await recordMembers(executor, sourceId, family);
 }
 
 /**

@@ -19,7 +19,7 @@ WITH RECURSIVE link AS (
   WHERE s.kind = 'table'
 ), difference AS (
   SELECT
-    d.source, d.is_new,
+    d.source, d.is_new, d.relation,
     COALESCE(pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname), 'one that was dropped') AS name
   FROM (
     SELECT came.source, true AS is_new, came.relation FROM (TABLE now EXCEPT TABLE known) AS came
@@ -41,6 +41,7 @@ WITH RECURSIVE link AS (
 SELECT
   s.id AS source, n.nspname AS schema, c.relname AS name,
   COALESCE(pg_catalog.array_agg(DISTINCT d.name ORDER BY d.name) FILTER (WHERE d.is_new), '{}') AS come,
+  COALESCE(pg_catalog.jsonb_agg(d.relation::bigint) FILTER (WHERE d.is_new), '[]') AS "comeOids",
   COALESCE(pg_catalog.array_agg(DISTINCT d.name ORDER BY d.name) FILTER (WHERE NOT d.is_new), '{}') AS gone,
   c.relkind = 'p' AS "isPartitioned", s.members IS NULL AS "isFirst"
 FROM difference AS d

@@ -15,7 +15,7 @@ WITH RECURSIVE link AS (
 SELECT
   c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS "isPartitioned",
   c.relispartition AND m.depth > 0 AS "isPartitionOfIt", c.relkind <> 'f' AND c.relpersistence <> 't' AS "isWatched",
-  pg_catalog.pg_has_role(c.relowner, 'USAGE') AS "isOurs"
+  pg_catalog.has_table_privilege(c.oid, 'SELECT') AS "isReadable", pg_catalog.pg_has_role(c.relowner, 'USAGE') AS "isOurs"
 FROM (
   SELECT d.relation, pg_catalog.min(d.depth) AS depth
   FROM (TABLE up UNION TABLE down) AS d
