@@ -14,7 +14,7 @@ import { tviews } from '../../kit/command.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
 import { testProxy } from '../../kit/proxy.ts';
-import { apply } from './support.ts';
+import { apply, untilWaiting } from './support.ts';
 
 let database: FreshDatabase;
 /** Installs tviews, and owns none of the tables. */
@@ -449,6 +449,46 @@ describe('a table that was alone when its tview was made', () => {
     expect(again.action).toBe('replaced');
     await app.query(`UPDATE everybody SET name = 'y', id = id + 10`);
     await expectPersons();
+  });
+});
+
+test('what is there from before families were known of is as it should be after init', async () => {
+  await makeOwnerOfTables();
+  await apply(owner, 'tv_customer', 'SELECT c.id FROM customer c', { key: ['id'] });
+  await owner.query('BEGIN');
+  const { dropTview } = await import('../../../src/database/apply.ts');
+  for (const name of ['tv_sale', 'tv_sum'])
+    await dropTview(executorOf(owner), { kind: 'drop', schema: null, name, ifExists: false });
+  await owner.query('COMMIT');
+  await owner.query(`
+    ALTER TABLE tviews.source DROP COLUMN members;
+    DELETE FROM tviews.migration WHERE number = 6;
+    UPDATE tviews.tview SET plan = jsonb_set(plan, '{sources}', jsonb_build_array((plan->'sources'->0) - 'form'))`);
+  expect(await status(executorOf(owner))).toMatchObject({ pendingMigrations: [6], changedFamilies: [] });
+  expect(await init(executorOf(owner))).toEqual({ applied: [6] });
+  expect(await status(executorOf(owner))).toMatchObject({
+    pendingMigrations: [],
+    blindTables: [],
+    changedFamilies: [],
+    toRepair: 0,
+  });
+  expect((await owner.query('SELECT FROM tviews.repair')).rows).toEqual([]);
+  const { action } = await apply(owner, 'tv_customer', 'SELECT c.id FROM customer c', {
+    key: ['id'],
+    ifExists: 'replace',
+  });
+  expect(action).toBe('unchanged');
+});
+
+describe('a tview over a partition is made while somebody writes it', () => {
+  test.for(['sale', 'sale_2', 'sale_20'])('through %s', async (written) => {
+    await app.query('BEGIN');
+    await app.query(`INSERT INTO ${written} VALUES (50, 20, 1, 'not committed yet')`);
+    const applied = apply(owner, 'tv_middle', 'SELECT s.id, s.note FROM sale_2 s', { key: ['id'] });
+    await untilWaiting(owner, await database.client(database.superuser));
+    await app.query('COMMIT');
+    expect((await applied).rows).toBe(3);
+    expect(await divergence(owner, 'shop.tv_middle')).toEqual(inStep);
   });
 });
 
