@@ -127,6 +127,17 @@ describe('writes straight to partitions that nobody told us of are seen', () => 
   });
 });
 
+test('a write to a partition is claimed, whatever the partition is called', async () => {
+  await app.query('ALTER TABLE sale_1 RENAME TO elsewhere');
+  const proxy = await testProxy(database);
+  const client = await connectTo(proxy.url(database.app));
+  await client.query('BEGIN');
+  await client.query(`INSERT INTO elsewhere VALUES (70, 1, 1, 'x')`);
+  expect(await queuedBy(client)).toBe(0);
+  await client.query('COMMIT');
+  await expectExact();
+});
+
 /** Changes of the client's own transaction. */
 async function queuedBy(client: pg.Client): Promise<number> {
   const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
