@@ -5,6 +5,7 @@
  */
 import type pg from 'pg';
 import type { Logger } from 'pino';
+import { type ChangedFamily, describeChange } from '../../src/database/family.ts';
 import { registryChannel } from '../../src/database/generate.ts';
 import { writtenName } from '../../src/database/identifier.ts';
 import { type ProxyRegistry, readRegistry } from '../../src/database/list.ts';
@@ -50,6 +51,8 @@ export class Catalog {
   #suspended: readonly SuspendedTview[] = [];
   #reading = false;
   #readAgain = false;
+  /** Of families, as of the last reading. */
+  #warned: ReadonlySet<string> = new Set();
   readonly repairs: Repairs;
 
   /** @param name the database's in the settings, which people know it by */
@@ -111,6 +114,7 @@ export class Catalog {
             tview: `${tview.schema}.${tview.name}`,
             resume: `tviews resume ${writtenName(tview)}`,
           }));
+        this.#warnOfFamilies(registry?.changedFamilies ?? []);
       } while (this.#readAgain);
     } catch (error) {
       this.#log.warn(
@@ -130,6 +134,15 @@ export class Catalog {
   async flush(changes: string): Promise<void> {
     if (this.#client === null) throw new Error('there is no owner connection');
     await this.#client.query('SELECT tviews.flush($1::jsonb, false)', [changes]);
+  }
+
+  /** Once for each change: nothing else would tell of a partition that came with rows, or took some away. */
+  #warnOfFamilies(changed: readonly ChangedFamily[]): void {
+    const found = new Set(changed.map(describeChange));
+    for (const change of found) {
+      if (!this.#warned.has(change)) this.#log.warn(change);
+    }
+    this.#warned = found;
   }
 
   #lost(error: Error | null): void {
@@ -160,7 +173,7 @@ export class Catalog {
 function snapshotOf(registry: ProxyRegistry | null): CatalogSnapshot | null {
   if (registry === null) return null;
   return {
-    sources: namesPattern(registry.sources.map((source) => source.name)),
+    sources: namesPattern(registry.sources.flatMap(({ name, members }) => [name, ...members])),
     tviews: namesPattern([...registry.tviews, ...registry.views].map((relation) => relation.name)),
     claimMessage: functionCall(registry.functions.claim, [registry.secret, claimVersion]),
     flushOid: registry.functions.flush,
@@ -174,8 +187,10 @@ function snapshotOf(registry: ProxyRegistry | null): CatalogSnapshot | null {
 /** Names anywhere in a text, whatever stands around them: a match too many costs a claim or a flush, no more. */
 function namesPattern(names: readonly string[]): RegExp | null {
   if (names.length === 0) return null;
-  const escaped = [...new Set(names)].map((name) =>
-    name.replaceAll('"', '""').replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'),
-  );
+  // What has another name in it is matched by that one: a partition is mostly called after its table.
+  const distinct = [...new Set(names)].toSorted((a, b) => a.length - b.length);
+  const shortest: string[] = [];
+  for (const name of distinct) if (!shortest.some((other) => name.includes(other))) shortest.push(name);
+  const escaped = shortest.map((name) => name.replaceAll('"', '""').replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
   return new RegExp(escaped.join('|'), 'i');
 }

@@ -9,8 +9,9 @@ import { dropRegistered, dropTview, losingWithout, refuseWhileRead } from './dro
 import { equalityOperators } from './equality.ts';
 import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';
+import { changedFamilies } from './family.ts';
 import { ticketName } from './flush-function.ts';
-import { generateFlush, generateRefresh, generateSources, stampTicket } from './generate.ts';
+import { generateCapture, generateFlush, generateRefresh, generateSources, stampTicket } from './generate.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
 import {
   findTview,
@@ -85,7 +86,10 @@ export async function applyTview(
   const isCurrent = existing.plan.locks !== undefined || statement.ifExists !== 'replace';
   const probed = await compileProbe(executor, registry, existing, statement, hooks);
   const isSame = probed.hasSameText && readsTheSame(probed.plan, existing, registry);
-  if (inPlace && isCurrent && isSame) return { ...same, action: 'unchanged' };
+  if (inPlace && isCurrent && isSame) {
+    await followFamilies(executor, registry, existing);
+    return { ...same, action: 'unchanged' };
+  }
   if (statement.ifExists === 'error') {
     throw new TviewsError(
       SqlState.duplicateTable,
@@ -424,13 +428,24 @@ export function readsTheSame(
  */
 function whatIsRead({ columns, key, sources }: RefreshPlan, oids: readonly (number | undefined)[]): unknown {
   const read = sources
-    .map(({ table, kind, referencedColumns, primaryKey, linkColumns, occurrences }, i) => {
+    .map(({ table, kind, form = 'table', referencedColumns, primaryKey, linkColumns, occurrences }, i) => {
       const keys = occurrences.map(({ mapping, keyQuery }) => ({ mapping, keyQuery }));
-      return { oid: oids[i] ?? 0, table, kind, referencedColumns, primaryKey, linkColumns, keys };
+      return { oid: oids[i] ?? 0, table, kind, form, referencedColumns, primaryKey, linkColumns, keys };
     })
     .toSorted((one, other) => one.oid - other.oid);
   // The registry's plan has been through JSON.
   return JSON.parse(JSON.stringify({ columns, key, read }));
+}
+
+/** Puts the capture on partitions that were not there when it was generated last. */
+async function followFamilies(
+  executor: SqlExecutor,
+  registry: Registry,
+  tview: RegisteredTview,
+): Promise<void> {
+  const changed = (await changedFamilies(executor)).filter(({ source }) => tview.sourceIds.includes(source));
+  for (const { source } of changed) await generateCapture(executor, registry, source);
+  if (changed.length > 0) await generateFlush(executor, registry);
 }
 
 /** What others may do with the table, as statements that say it again of the table that takes its place. */

@@ -42,24 +42,93 @@ export function captureFunction(
   options: CaptureOptions,
 ): string {
   const comparesText = event === 'update' && source.primaryKey === null;
-  const body = event === 'truncate' ? truncateBody(source, options) : rowsBody(source, event, options);
-  return `CREATE OR REPLACE FUNCTION tviews.${quoteIdentifier(captureFunctionName(source.id, event))}() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER
-${setClauses(captureSettings(event === 'truncate' ? [] : source.linkColumns, comparesText))}
-AS ${dollarQuote(body)};`;
+  const body = event === 'truncate' ? everythingBody(source.id, options) : rowsBody(source, event, options);
+  const columns = event === 'truncate' ? [] : source.linkColumns;
+  return functionOf(captureFunctionName(source.id, event), columns, comparesText, body);
 }
 
-/** The statement that puts the trigger on a table: the source or one of its partitions, named the same on each. */
-export function captureTrigger(table: string, source: number, event: CaptureEvent): string {
+/** Says of every statement, whatever it writes, that everything may have changed. */
+export const blanketFunction = (source: number, event: CaptureEvent, options: CaptureOptions): string =>
+  functionOf(captureFunctionName(source, event), [], false, everythingBody(source, options));
+
+const functionOf = (
+  name: string,
+  columns: readonly Column[],
+  comparesText: boolean,
+  body: string,
+): string => `CREATE OR REPLACE FUNCTION tviews.${quoteIdentifier(name)}() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+${setClauses(captureSettings(columns, comparesText))}
+AS ${dollarQuote(body)};`;
+
+/**
+ * The statement that puts the trigger on a table: on the source under its plain name, on another member of its family, which
+ * may be a source itself, under one that says whose it is.
+ */
+export function captureTrigger(
+  table: string,
+  source: number,
+  event: CaptureEvent,
+  isSource: boolean,
+): string {
+  const name = isSource ? captureTriggerName(event) : `${captureTriggerName(event)}_${source}`;
   const referencing = {
     insert: 'REFERENCING NEW TABLE AS new_rows ',
     update: 'REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows ',
     delete: 'REFERENCING OLD TABLE AS old_rows ',
     truncate: '',
   }[event];
-  return `CREATE OR REPLACE TRIGGER ${captureTriggerName(event)} AFTER ${event.toUpperCase()} ON ${table}
+  return `CREATE OR REPLACE TRIGGER ${name} AFTER ${event.toUpperCase()} ON ${table}
 ${referencing}FOR EACH STATEMENT EXECUTE FUNCTION tviews.${quoteIdentifier(captureFunctionName(source, event))}();`;
 }
+
+export const rowCaptureName = (source: number): string => `capture_${source}_row`;
+
+/**
+ * The capture of partitions that did not exist when the triggers were put in place. PostgreSQL gives a new partition the row
+ * triggers of the table it becomes part of, not its statement triggers. Row by row is slow; but nobody of ours has to be
+ * told of a new partition before it is written.
+ *
+ * Everybody may execute it, because that is what whoever makes a partition must be able to. So it runs as the one who owns our
+ * schema on tables of the source's family only: the values of another table could bring casts of their owner's along.
+ */
+export function rowCaptureFunction(source: CapturedSource, options: CaptureOptions): string {
+  const image = (alias: 'NEW' | 'OLD') => imageExpression(alias, source.linkColumns);
+  const row = (alias: 'NEW' | 'OLD') => rowOf(alias, source.referencedColumns);
+  const body = `DECLARE
+  change jsonb;
+  claimed boolean;
+BEGIN
+  IF NOT EXISTS (
+    SELECT FROM tviews.source AS s
+    WHERE s.id = ${source.id} AND s.relation::oid IN (SELECT a.relid FROM pg_partition_ancestors(TG_RELID) AS a)
+  ) THEN
+    RETURN NULL;
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    change := jsonb_build_array(${image('NEW')});
+  ELSIF TG_OP = 'DELETE' THEN
+    change := jsonb_build_array(${image('OLD')});
+  ELSIF ${row('OLD')} *<> ${row('NEW')} THEN
+    change := jsonb_build_array(${image('OLD')}, ${image('NEW')});
+  ELSE
+    RETURN NULL;
+  END IF;
+  change := jsonb_build_object('s', ${source.id}, 'r', change);
+  ${hang(deliver(options), 2)}
+  RETURN NULL;
+END`;
+  return functionOf(rowCaptureName(source.id), source.linkColumns, false, body);
+}
+
+export const rowCaptureTriggerName = (source: number): string => `tviews_capture_row_${source}`;
+
+/** The trigger that a partition gets from its parent by becoming its partition. */
+export const rowCaptureTrigger = (
+  table: string,
+  source: number,
+): string => `CREATE OR REPLACE TRIGGER ${rowCaptureTriggerName(source)} AFTER INSERT OR UPDATE OR DELETE ON ${table}
+FOR EACH ROW EXECUTE FUNCTION tviews.${quoteIdentifier(rowCaptureName(source))}();`;
 
 function rowsBody(
   source: CapturedSource,
@@ -87,9 +156,9 @@ BEGIN
 END`;
 }
 
-function truncateBody(source: CapturedSource, options: CaptureOptions): string {
+function everythingBody(source: number, options: CaptureOptions): string {
   return `DECLARE
-  change jsonb := jsonb_build_object('s', ${source.id}, 'all', true);
+  change jsonb := jsonb_build_object('s', ${source}, 'all', true);
   claimed boolean;
 BEGIN
   ${hang(deliver(options), 2)}

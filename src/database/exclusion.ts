@@ -1,7 +1,7 @@
 /**
  * Keeps writers out while what they call is made anew: the locks of an apply, a drop, a suspend, a resume.
  *
- * Taken all at once or not at all, and never waited for as long as PostgreSQL takes to look for a deadlock. A writer that has
+ * Taken all at once or not at all, and at first not waited for as long as PostgreSQL takes to look for a deadlock. A writer that has
  * written one of the tables may still want another, to write it or, in its flush, to read it; waiting for the one with the
  * other in hand would make a circle, and as often as not it is the writer whom PostgreSQL ends.
  */
@@ -9,12 +9,13 @@ import { setTimeout } from 'node:timers/promises';
 import type { QualifiedName } from '../definition/plan.ts';
 import { SqlState } from '../errors/errors.ts';
 import type { SqlExecutor } from './executor.ts';
+import { familyLocks } from './family.ts';
 import { quoteQualified } from './identifier.ts';
 import { gateNumber } from './locks.ts';
 import { sqlStateOf, withSettings } from './session.ts';
 
 export interface Exclusion {
-  /** Sources, whose writers have to be over before we go on. In one order everywhere (tablesBelow). */
+  /** Sources, whose writers have to be over before we go on, with their partitions and heirs. */
   readonly tables: readonly { readonly oid: number; readonly table: QualifiedName }[];
   /** Those of them that lose their triggers: their readers are kept out, too, as by DROP TRIGGER. */
   readonly losing?: readonly { readonly oid: number }[];
@@ -23,51 +24,60 @@ export interface Exclusion {
 }
 
 /** Of the time after which PostgreSQL looks for a deadlock (its usual second, or less), so much is waited for at the most. */
-const shareOfDeadlockTimeout = 0.3;
-/** Others go on for so many times as long as they were kept waiting by an attempt. */
-const restFactor = 2;
+const shareOfDeadlockTimeout = 0.6;
+/** Between two attempts others go on for as long as they were kept waiting by one. */
+const restFactor = 1;
+/** Where writers follow each other so closely that there is no moment without one, we wait as any DDL does after so long. */
+const patienceMs = 5_000;
 
 /**
  * Until the caller's transaction ends.
- * @throws 55P03 where lock_timeout is set, and has passed
+ * @throws 55P03 where lock_timeout is set, and has passed; 40P01
  */
 export async function exclude(executor: SqlExecutor, exclusion: Exclusion): Promise<void> {
   const [row] = await executor.query<{ limit: string; attempt: string }>(
     `SELECT extract(epoch FROM pg_catalog.current_setting('lock_timeout')::interval) * 1000 AS limit,
        LEAST(extract(epoch FROM pg_catalog.current_setting('deadlock_timeout')::interval), 1) * 1000 AS attempt`,
   );
-  const limit = Number(row!.limit) || Number.POSITIVE_INFINITY;
+  const limit = Number(row!.limit);
   const usual = Math.max(1, Math.round(Number(row!.attempt) * shareOfDeadlockTimeout));
-  for (const begun = performance.now(); ; ) {
-    const left = limit - (performance.now() - begun);
+  const begun = performance.now();
+  const patience = limit === 0 ? patienceMs : Math.min(limit, patienceMs);
+  while (performance.now() - begun < patience) {
     try {
-      return await attempt(executor, exclusion, Math.max(1, Math.min(usual, Math.round(left))));
+      return await attempt(executor, exclusion, Math.min(usual, patience));
     } catch (error) {
-      if (sqlStateOf(error) !== SqlState.lockNotAvailable || left <= usual) throw error;
-      await setTimeout(restFactor * usual);
+      if (sqlStateOf(error) !== SqlState.lockNotAvailable) throw error;
     }
+    await setTimeout(restFactor * usual);
   }
+  const left = limit === 0 ? null : Math.max(1, Math.round(limit - (performance.now() - begun)));
+  await attempt(executor, exclusion, left);
 }
 
 async function attempt(
   executor: SqlExecutor,
   { tables, losing = [], gates }: Exclusion,
-  timeoutMs: number,
+  timeoutMs: number | null,
 ): Promise<void> {
+  const locks = await familyLocks(
+    executor,
+    tables.map((source) => {
+      const loses = losing.some(({ oid }) => source.oid === oid);
+      return { ...source, mode: loses ? 'ACCESS EXCLUSIVE' : 'SHARE ROW EXCLUSIVE' };
+    }),
+  );
   const begun = performance.now();
   // Of the whole attempt: those we keep waiting from the first lock on do so until the last.
   const take = async (lock: string, parameters?: readonly unknown[]): Promise<void> => {
-    const left = Math.max(1, Math.round(timeoutMs - (performance.now() - begun)));
+    const left = timeoutMs === null ? 0 : Math.max(1, Math.round(timeoutMs - (performance.now() - begun)));
     await executor.query(`SELECT pg_catalog.set_config('lock_timeout', $1, true)`, [String(left)]);
     await executor.query(lock, parameters);
   };
   await executor.query('SAVEPOINT tviews_exclusion');
   try {
-    await withSettings(executor, { lock_timeout: String(timeoutMs) }, async () => {
-      for (const { oid, table } of tables) {
-        const mode = losing.some((source) => source.oid === oid) ? 'ACCESS EXCLUSIVE' : 'SHARE ROW EXCLUSIVE';
-        await take(`LOCK TABLE ${quoteQualified(table)} IN ${mode} MODE`);
-      }
+    await withSettings(executor, { lock_timeout: '0' }, async () => {
+      for (const { table, mode } of locks) await take(`LOCK TABLE ${quoteQualified(table)} IN ${mode} MODE`);
       for (const tview of gates?.tviews ?? []) {
         await take('SELECT pg_catalog.pg_advisory_xact_lock($1, $2)', [gates!.lockSpace, gateNumber(tview)]);
       }

@@ -1,6 +1,7 @@
 /** Reads the registry: for people (list, status) and for the proxy. */
 import type { Advice, QualifiedName } from '../definition/plan.ts';
 import type { SqlExecutor } from './executor.ts';
+import { type ChangedFamily, changedFamilies } from './family.ts';
 import { readMigrations, sqlFile } from './files.ts';
 import { loadRegistry, type Moved, movedOf, requireCurrent, requireInstalled } from './registry.ts';
 
@@ -87,6 +88,8 @@ export interface Status {
     readonly name: string;
     readonly events: readonly string[];
   }[];
+  /** Sources that have got or lost partitions or children since their capture was generated. */
+  readonly changedFamilies: readonly ChangedFamily[];
   /** Tviews that are stale because somebody wants it so. */
   readonly suspended: readonly (QualifiedName & { readonly since: Date })[];
   /** What tviews read by a name it has no more: renamed, replaced by another table of its name, or dropped. */
@@ -107,6 +110,7 @@ export async function status(executor: SqlExecutor): Promise<Status> {
       queued: 0,
       toRepair: 0,
       blindTables: [],
+      changedFamilies: [],
       suspended: [],
       moved: [],
     };
@@ -130,6 +134,7 @@ export async function status(executor: SqlExecutor): Promise<Status> {
     toRepair: isCurrent ? await countToRepair(executor) : 0,
     // What these ask for, an older schema does not have.
     blindTables: isCurrent ? await executor.query<Status['blindTables'][number]>(blindSql()) : [],
+    changedFamilies: isCurrent ? await changedFamilies(executor) : [],
     suspended: isCurrent ? await executor.query<Status['suspended'][number]>(suspendedTviews) : [],
     moved: registry?.tviews.flatMap((tview) => movedOf(registry, tview)) ?? [],
   };
@@ -150,7 +155,12 @@ async function countToRepair(executor: SqlExecutor): Promise<number> {
 
 /** What the proxy knows of a database. */
 export interface ProxyRegistry {
-  readonly sources: readonly (NamedObject & { readonly kind: 'table' | 'tview' })[];
+  readonly sources: readonly (NamedObject & {
+    readonly kind: 'table' | 'tview';
+    /** Other tables whose statements can write rows of it: partitions, children, what it is a partition of. */
+    readonly members: readonly string[];
+  })[];
+  readonly changedFamilies: readonly ChangedFamily[];
   readonly tviews: readonly (NamedObject & { readonly isSuspended: boolean })[];
   /** Views that read tviews, directly or through other views, with the ids of those tviews. */
   readonly views: readonly {
@@ -180,5 +190,12 @@ export async function readRegistry(executor: SqlExecutor): Promise<ProxyRegistry
     flush: string;
   }>(proxyRegistrySql());
   const { sources, tviews, views, secret, claim, flush } = row!;
-  return { sources, tviews, views, secret, functions: { claim: Number(claim), flush: Number(flush) } };
+  return {
+    sources,
+    changedFamilies: await changedFamilies(executor),
+    tviews,
+    views,
+    secret,
+    functions: { claim: Number(claim), flush: Number(flush) },
+  };
 }

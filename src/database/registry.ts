@@ -1,5 +1,5 @@
 /** What is registered in the database, as values; and the generator's inputs derived from it. */
-import type { Column, QualifiedName, RefreshPlan, Source } from '../definition/plan.ts';
+import type { Column, Form, QualifiedName, RefreshPlan, Source } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import type { CapturedSource } from './capture.ts';
 import type { SqlExecutor } from './executor.ts';
@@ -277,15 +277,17 @@ const kept = ({ tviews }: Registry): RegisteredTview[] => tviews.filter(({ isSus
 export function capturedSource(
   registry: Registry,
   id: number,
-): Omit<CapturedSource, 'keyEquality'> | undefined {
+): (Omit<CapturedSource, 'keyEquality'> & { readonly forms: readonly Form[] }) | undefined {
   const linkColumns = new Map<string, Column>();
   const referenced = new Set<string>();
   const readers: { tview: number; referencedColumns: string[] }[] = [];
+  const forms: Form[] = [];
   let last: Source | undefined;
   for (const tview of kept(registry)) {
     const source = tview.plan.sources[tview.sourceIds.indexOf(id)];
     if (source === undefined) continue;
     last = source;
+    forms.push(source.form ?? 'table');
     for (const column of source.linkColumns) linkColumns.set(column.name, column);
     for (const name of source.referencedColumns) referenced.add(name);
     for (const column of source.linkColumns) referenced.add(column.name);
@@ -303,6 +305,7 @@ export function capturedSource(
     referencedColumns: [...referenced],
     primaryKey: last.primaryKey,
     readers,
+    forms,
   };
 }
 

@@ -5,6 +5,7 @@
 
 import type { SqlExecutor } from '../database/executor.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
+import { type Family, loadFamilies } from './family.ts';
 import { type Owned, strangerSql } from './owner.ts';
 import type { Column, QualifiedName } from './plan.ts';
 
@@ -43,11 +44,9 @@ export interface CatalogRelation {
   readonly isTview: boolean;
   readonly isTemporary: boolean;
   readonly hasRowSecurity: boolean;
-  /** A partition, or a table that inherits from another. */
-  readonly hasParent: boolean;
-  /** Tables inherit from it. */
-  readonly hasChildren: boolean;
+  readonly family: Family;
   readonly columns: readonly CatalogColumn[];
+  /** Of all the rows that are read by its name: that of a table which others inherit from says nothing of theirs. */
   readonly primaryKey: readonly string[] | null;
   readonly indexes: readonly CatalogIndex[];
 }
@@ -61,6 +60,8 @@ export interface CatalogView {
   readonly tree: string;
   /** Relations PostgreSQL says it reads, with the columns it says are read. */
   readonly reads: ReadonlyMap<number, readonly number[]>;
+  /** Relations by whose primary key it groups, and shows their other columns. */
+  readonly groupedBy: readonly number[];
 }
 
 export interface Catalog {
@@ -81,7 +82,15 @@ const viewsQuery = `
               AND depend.objid = rule.oid
               AND depend.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
               AND depend.refobjid <> rule.ev_class),
-           '[]') AS reads
+           '[]') AS reads,
+         COALESCE(
+           (SELECT pg_catalog.jsonb_agg(DISTINCT key.conrelid::int8)
+            FROM pg_catalog.pg_depend AS depend
+            JOIN pg_catalog.pg_constraint AS key ON key.oid = depend.refobjid
+            WHERE depend.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+              AND depend.objid = rule.oid
+              AND depend.refclassid = 'pg_catalog.pg_constraint'::pg_catalog.regclass),
+           '[]') AS "groupedBy"
   FROM pg_catalog.pg_rewrite AS rule
   WHERE rule.ev_class = ANY ($1::oid[]) AND rule.rulename = '_RETURN'`;
 
@@ -95,9 +104,7 @@ const relationsQuery = `
            'owner', class.relowner::pg_catalog.regrole::text,
            'applier', current_user::pg_catalog.regrole::text) END AS stranger,
          class.relpersistence = 't' AS "isTemporary",
-         class.relrowsecurity AS "hasRowSecurity",
-         EXISTS (SELECT FROM pg_catalog.pg_inherits AS up WHERE up.inhrelid = class.oid) AS "hasParent",
-         EXISTS (SELECT FROM pg_catalog.pg_inherits AS down WHERE down.inhparent = class.oid) AS "hasChildren"
+         class.relrowsecurity AS "hasRowSecurity"
   FROM pg_catalog.pg_class AS class
   JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
   WHERE class.oid = ANY ($1::oid[])`;
@@ -169,6 +176,7 @@ interface ViewRow {
   readonly definition: string;
   readonly tree: string;
   readonly reads: readonly (readonly [number, number])[];
+  readonly groupedBy: readonly number[];
 }
 
 interface RelationRow
@@ -176,8 +184,6 @@ interface RelationRow
   readonly oid: string;
   readonly schema: string;
   readonly name: string;
-  readonly hasParent: boolean;
-  readonly hasChildren: boolean;
 }
 
 interface ColumnRow extends Omit<CatalogColumn, 'baseType' | 'collationOid'> {
@@ -251,7 +257,7 @@ function catalogView(row: ViewRow): CatalogView {
   for (const [, relation] of row.tree.matchAll(/:relid (\d+) /g)) {
     if (Number(relation) !== oid && Number(relation) !== 0) add(Number(relation));
   }
-  return { oid, definition: row.definition, tree: row.tree, reads };
+  return { oid, definition: row.definition, tree: row.tree, reads, groupedBy: row.groupedBy };
 }
 
 async function loadRelations(
@@ -264,13 +270,18 @@ async function loadRelations(
   const relations = await executor.query<RelationRow>(relationsQuery, [oids]);
   const columns = await executor.query<ColumnRow>(columnsQuery, [oids]);
   const indexes = await executor.query<IndexRow>(indexesQuery, [oids]);
+  const families = await loadFamilies(executor, oids);
   for (const row of relations) {
     const { schema, name, ...rest } = row;
     const oid = Number(row.oid);
-    const own = indexes.filter(({ relation }) => relation === row.oid);
+    const family = families.get(oid)!;
+    const own = indexes
+      .filter(({ relation }) => relation === row.oid)
+      .map((index) => (family.form === 'parent' ? { ...index, isPrimary: false, isUnique: false } : index));
     into.set(oid, {
       ...rest,
       oid,
+      family,
       name: { schema, name },
       isTview: row.relkind === 'r' && (await isTview(oid)),
       columns: columns

@@ -12,7 +12,7 @@ import { indexAdvice } from './index-advice.ts';
 import { chooseKey, type KeyColumn } from './key.ts';
 import { type KeyQuery, writeKeyQuery } from './key-query.ts';
 import { refuseStranger } from './owner.ts';
-import type { Advice, Column, QualifiedName, RefreshPlan, Source } from './plan.ts';
+import type { Advice, Column, Form, QualifiedName, RefreshPlan, Source } from './plan.ts';
 import { display, refuse } from './refuse.ts';
 import { resolve } from './resolve.ts';
 import type { ResolvedDefinition } from './resolved.ts';
@@ -64,6 +64,7 @@ export async function analyseDefinition(
   }
   const definition = resolve(catalog, trees);
   refuseUnseen(catalog, definition);
+  refuseGroupsOfParents(catalog);
   refuseItself(definition, input.table);
   const key = chooseKey(definition, catalog, input.key, input.table.name.replace(/^tv_/, ''));
   return {
@@ -107,6 +108,21 @@ function refuseUnseen(catalog: Catalog, definition: ResolvedDefinition): void {
   }
 }
 
+/** PostgreSQL believes the primary key, of which a child's row can be a second one: which of them is shown then is chance. */
+function refuseGroupsOfParents(catalog: Catalog): void {
+  for (const { groupedBy } of catalog.views.values()) {
+    for (const oid of groupedBy) {
+      const relation = catalog.relations.get(oid);
+      if (relation?.family.form !== 'parent') continue;
+      refuse(
+        `GROUP BY the primary key of ${display(relation.name)} is not supported in a tview`,
+        'Tables inherit from it, and their rows can have the same key: which row of a group is shown is not determined.',
+        'Group by every column that is shown, or aggregate it.',
+      );
+    }
+  }
+}
+
 function refuseItself(definition: ResolvedDefinition, table: QualifiedName): void {
   if (definition.occurrences.some(({ relation }) => display(relation.name) === display(table))) {
     refuse(
@@ -139,23 +155,37 @@ function planSource(
     ...links,
     ...own.flatMap((occurrence) => [...occurrence.referenced]),
     ...columnsByCatalog(catalog, relation),
+    ...relation.family.partitionColumns,
   ]);
   // A virtual column has no value in a trigger's transition table: what it is computed from stands for it.
   const readsVirtual = relation.columns.some(
     ({ name, generated }) => generated === 'virtual' && referenced.has(name),
   );
+  if (readsVirtual && relation.family.form === 'parent') {
+    refuse(
+      `virtual generated columns of ${display(relation.name)} are not supported in a tview`,
+      'Tables inherit from it, and may compute them from columns of their own, which it does not have.',
+      'Make them GENERATED ALWAYS AS (…) STORED.',
+    );
+  }
   return {
     oid: relation.oid,
     table: relation.name,
     kind: relation.isTview ? 'tview' : 'table',
+    form: formOf(relation),
     linkColumns: relation.columns.filter(({ name }) => links.has(name)).map(planColumn),
     referencedColumns: relation.columns
       .filter(({ generated }) => !readsVirtual || generated !== 'virtual')
       .map(({ name }) => name)
       .filter((name) => readsVirtual || referenced.has(name)),
-    primaryKey: relation.primaryKey,
+    primaryKey: relation.family.pairsByKey ? relation.primaryKey : null,
     occurrences: own.map(({ index }) => queries[index]!.occurrence),
   };
+}
+
+function formOf({ name, family: { form } }: CatalogRelation): Form {
+  if (form === 'child') throw new Error(`${display(name)} inherits, and was not refused`);
+  return form;
 }
 
 /** What PostgreSQL itself says is read: the walk should have found all of it, and if not, more is only slower. */

@@ -52,10 +52,14 @@ function conventionalKey(definition: ResolvedDefinition, entity: string): readon
       : (root?.relation.primaryKey?.map((column) => outputOf(root.index, column)) ?? []);
   const found = names.filter((name) => name !== undefined);
   if (found.length > 0 && found.length === names.length) return [...new Set(found)];
+  const firstKey =
+    root?.relation.family.form === 'parent'
+      ? 'the primary key of its first table says nothing of the rows of the tables that inherit from it'
+      : 'the primary key of its first table is not among its columns';
   return refuse(
     'the definition has no key',
     grouping === null
-      ? `It has no column ${conventional}, and the primary key of its first table is not among its columns.`
+      ? `It has no column ${conventional}, and ${firstKey}.`
       : `It has no column ${conventional}, and not every GROUP BY column is a plain column of its output.`,
     `Add the primary key to the select list as ${conventional}, or name the columns that identify a row: WITH (key = '…').`,
   );

@@ -40,17 +40,25 @@ export interface Occurrence {
   readonly probes: readonly { readonly table: QualifiedName; readonly columns: readonly string[] }[];
 }
 
+/** What a table is in its family (family.ts). `parent`: others inherit from it. Of one that inherits itself there is none: it is refused. */
+export type Form = 'table' | 'partitioned' | 'partition' | 'parent';
+
 /** A table the definition reads. */
 export interface Source {
   readonly oid: number;
   readonly table: QualifiedName;
   /** `table`: captured by triggers. `tview`: its changes come from the flush of that tview. */
   readonly kind: 'table' | 'tview';
+  /** Absent in plans from before there was anything but `table`. */
+  readonly form?: Form;
   /** Columns any key query reads from `changed`, and those by which others link to this table. The images carry exactly these. Never empty. */
   readonly linkColumns: readonly Column[];
-  /** Every column the definition reads: an update that changes none of them is no change. Includes the link columns. */
+  /**
+   * Every column the definition reads: an update that changes none of them is no change. Includes the link columns, and of
+   * a partition those that decide which rows are in it.
+   */
   readonly referencedColumns: readonly string[];
-  /** The source's primary key, by which an update's old and new image are paired; null where there is none. */
+  /** The primary key by which an update's old and new image are paired; null where none tells all rows apart that it may touch. */
   readonly primaryKey: readonly string[] | null;
   readonly occurrences: readonly Occurrence[];
 }

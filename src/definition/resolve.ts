@@ -197,7 +197,7 @@ class Walk {
     if (relation.relkind === 'v') {
       return this.enter(scope, alias, this.view(relation, aliases), display(relation.name));
     }
-    checkSource(relation, alias);
+    checkSource(relation, alias, node.inh !== true);
     const index = this.occurrences.length;
     this.occurrences.push({ index, alias, relation, referenced: new Set() });
     const columns = relation.columns.map(

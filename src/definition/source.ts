@@ -1,4 +1,4 @@
-/** Which relations can be a source: those whose every change a statement trigger on them, or their own flush, reports. */
+/** Which relations can be a source: those whose every change a trigger on them or their family, or their own flush, reports. */
 import type { CatalogRelation } from './catalog.ts';
 import { display, refuse } from './refuse.ts';
 
@@ -11,11 +11,6 @@ const systemSchemas: ReadonlySet<string> = new Set([
 
 /** Kind, detail and hint by pg_class.relkind. */
 const unfitKinds: Readonly<Record<string, readonly [string, string, string]>> = {
-  p: [
-    'partitioned table',
-    'A statement that writes to a partition directly fires no trigger of the parent.',
-    'Read one plain table; partitioned sources are planned.',
-  ],
   f: ['foreign table', 'Its rows change on another server.', 'Copy them into a local table.'],
   m: [
     'materialized view',
@@ -25,7 +20,7 @@ const unfitKinds: Readonly<Record<string, readonly [string, string, string]>> = 
 };
 
 /** Refuses a relation that cannot be a source. */
-export function checkSource(relation: CatalogRelation, alias: string): void {
+export function checkSource(relation: CatalogRelation, alias: string, isOnly: boolean): void {
   const table = display(relation.name);
   const turnDown: (kind: string, detail: string, hint: string) => never = (kind, detail, hint) =>
     refuse(`${kind} ${table} (${alias}) is not supported in a tview`, detail, hint);
@@ -38,7 +33,8 @@ export function checkSource(relation: CatalogRelation, alias: string): void {
   }
   const unfit = unfitKinds[relation.relkind];
   if (unfit !== undefined) turnDown(...unfit);
-  else if (relation.relkind !== 'r') turnDown('relation', 'It is not a table.', 'Read tables and views.');
+  else if (!['r', 'p'].includes(relation.relkind))
+    turnDown('relation', 'It is not a table.', 'Read tables and views.');
   if (relation.isTemporary) {
     turnDown(
       'temporary table',
@@ -53,18 +49,35 @@ export function checkSource(relation: CatalogRelation, alias: string): void {
       'Put the policy on the tview, or ALTER TABLE … DISABLE ROW LEVEL SECURITY.',
     );
   }
-  if (relation.hasParent) {
+  const { form, hasChildren, unfit: member } = relation.family;
+  if (form === 'child') {
     turnDown(
-      'partition or inheriting table',
-      'A statement that writes to it through its parent fires no trigger of this table.',
-      'Read a plain table.',
+      'inheriting table',
+      'A statement that writes to it through its parent fires no trigger of this table, and does not show its own columns.',
+      'Read the parent, or make it a partition: partitions are supported.',
     );
   }
-  if (relation.hasChildren) {
+  if (relation.isTview && form !== 'table') {
     turnDown(
-      'table with inheriting tables',
-      'It is read together with its children, and a write to a child fires no trigger of this table.',
-      'Read plain tables.',
+      'tview with partitions or heirs',
+      'Its flush knows nothing of the rows of other tables.',
+      'Take it out of their family.',
+    );
+  }
+  if (hasChildren && isOnly) {
+    refuse(
+      `ONLY ${table} (${alias}) is not supported in a tview`,
+      'An update of several members shows all their rows together, not which of them are its own.',
+      'Read it with its members, or keep the rows in a table of their own.',
+    );
+  }
+  if (member !== null) {
+    refuse(
+      `${form === 'parent' ? 'table' : 'partitioned table'} ${table} (${alias}) is not supported in a tview: ${member.name} is a ${member.kind} table`,
+      member.kind === 'foreign'
+        ? 'Its rows change on another server.'
+        : 'Other sessions do not see its rows.',
+      form === 'parent' ? `ALTER TABLE ${member.name} NO INHERIT ${table}.` : `Detach ${member.name}.`,
     );
   }
 }

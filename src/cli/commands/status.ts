@@ -1,5 +1,6 @@
 /** `tviews status`: whether schema tviews is there and current, and whether every source is still watched. */
 import type { Command } from 'commander';
+import { describeChange } from '../../database/family.ts';
 import { writtenName } from '../../database/identifier.ts';
 import { status } from '../../database/list.ts';
 import { onDatabase } from '../database-command.ts';
@@ -21,6 +22,7 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
         queued,
         toRepair,
         blindTables,
+        changedFamilies,
         suspended,
         moved,
       } = found;
@@ -33,6 +35,7 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
           queued === 0 &&
           toRepair === 0 &&
           blindTables.length === 0 &&
+          changedFamilies.length === 0 &&
           suspended.length === 0 &&
           moved.length === 0,
         lines: [
@@ -49,6 +52,7 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
             ({ schema, name, events }) =>
               `unwatched  ${schema}.${name}: ${events.join(', ')} goes unseen; run "tviews init", then "tviews verify --repair"`,
           ),
+          ...changedFamilies.map((family) => `family     ${describeChange(family)}`),
           ...suspended.map(
             ({ schema, name, since }) =>
               `suspended  ${schema}.${name}, since ${since.toISOString()}: stale until "tviews resume ${writtenName({ schema, name })}"`,

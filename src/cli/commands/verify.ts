@@ -1,5 +1,6 @@
 /** `tviews verify [NAME…] [--repair]`: compares tviews with their definitions, row by row, and says what differs. */
 import { type Command, InvalidArgumentError } from 'commander';
+import { changedFamilies, describeChange } from '../../database/family.ts';
 import { loadRegistry } from '../../database/registry.ts';
 import { repairPending } from '../../database/repair.ts';
 import {
@@ -54,6 +55,7 @@ export function addVerify(program: Command, surroundings: Surroundings): void {
         letGo();
         progress.done();
       }
+      const families = await changedFamilies(connection);
       const complete = verified.length === names.length && verified.every((one) => one.complete);
       return {
         ok:
@@ -67,6 +69,7 @@ export function addVerify(program: Command, surroundings: Surroundings): void {
             : [`looked again at what ${plural(pending.tried, 'transaction')} changed that kept a snapshot`]),
           ...pending.failures.map((failure) => `  that fails: ${failure}`),
           ...verified.flatMap(describe),
+          ...families.map(describeChange),
           ...(complete ? [] : [`stopped: ${verified.length} of ${plural(names.length, 'tview')} begun`]),
         ],
       };

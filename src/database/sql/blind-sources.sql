@@ -1,5 +1,6 @@
--- Tables whose writes nobody records: a source, or a partition of one, that lacks a capture trigger or has it disabled.
-WITH RECURSIVE family AS (
+-- Tables whose writes nobody records: a source, or a member of its family, that lacks a capture trigger or has it disabled.
+-- A partition from after the capture was generated is captured row by row, but for TRUNCATE.
+WITH RECURSIVE watched AS (
   SELECT s.id AS source, s.relation::oid AS relation
   FROM tviews.source AS s
   WHERE s.kind = 'table' AND EXISTS (
@@ -8,17 +9,34 @@ WITH RECURSIVE family AS (
     JOIN tviews.tview AS t ON t.id = ts.tview
     WHERE ts.source = s.id AND t.suspended_at IS NULL
   )
+), up AS (
+  TABLE watched
   UNION
-  SELECT f.source, i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN family AS f ON i.inhparent = f.relation
+  SELECT up.source, i.inhparent FROM pg_catalog.pg_inherits AS i JOIN up ON i.inhrelid = up.relation
+), down AS (
+  TABLE watched
+  UNION
+  SELECT down.source, i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN down ON i.inhparent = down.relation
+), capture AS (
+  SELECT t.tgrelid AS relation, p.proname AS name
+  FROM pg_catalog.pg_trigger AS t
+  JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid AND p.pronamespace = 'tviews'::pg_catalog.regnamespace
+  WHERE t.tgenabled IN ('O', 'A')
 )
-SELECT n.nspname AS schema, c.relname AS name, pg_catalog.array_agg(e.event ORDER BY e.event) AS events
-FROM family AS f
+SELECT n.nspname AS schema, c.relname AS name, pg_catalog.array_agg(DISTINCT e.event ORDER BY e.event) AS events
+FROM (TABLE up UNION TABLE down) AS f
+JOIN tviews.source AS s ON s.id = f.source
 JOIN pg_catalog.pg_class AS c ON c.oid = f.relation
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN pg_catalog.unnest(ARRAY['insert', 'update', 'delete', 'truncate']) AS e (event)
 WHERE NOT EXISTS (
-  SELECT FROM pg_catalog.pg_trigger AS t
-  WHERE t.tgrelid = f.relation AND t.tgname = 'tviews_capture_' || e.event AND t.tgenabled IN ('O', 'A')
+  SELECT FROM capture AS t
+  WHERE t.relation = f.relation
+    AND (
+      t.name = pg_catalog.format('capture_%s_%s', f.source, e.event)
+      OR t.name = pg_catalog.format('capture_%s_row', f.source) AND e.event <> 'truncate'
+        AND c.relispartition AND (f.relation = ANY (s.members)) IS NOT TRUE
+    )
 )
 GROUP BY n.nspname, c.relname
 ORDER BY n.nspname, c.relname;

@@ -1,11 +1,26 @@
--- A table and all its partitions and children: a statement fires the triggers of the table it names, and of no other.
-WITH RECURSIVE family AS (
-  SELECT $1::oid AS relation
+-- The tables that must carry the capture of source $1: itself, its partitions or children, and what it is a partition of. A
+-- statement fires the triggers of the table it names and of no other. From the topmost down, as writers lock them.
+WITH RECURSIVE link AS (
+  -- What is being detached is no part of it any more, for anyone who begins now.
+  SELECT i.inhrelid AS child, i.inhparent AS parent FROM pg_catalog.pg_inherits AS i WHERE NOT i.inhdetachpending
+), up AS (
+  SELECT $1::oid AS relation, 0 AS depth
   UNION
-  SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN family AS f ON i.inhparent = f.relation
+  SELECT l.parent, up.depth - 1 FROM up JOIN link AS l ON l.child = up.relation
+), down AS (
+  SELECT $1::oid AS relation, 0 AS depth
+  UNION
+  SELECT l.child, down.depth + 1 FROM down JOIN link AS l ON l.parent = down.relation
 )
-SELECT n.nspname AS schema, c.relname AS name
-FROM family AS f
-JOIN pg_catalog.pg_class AS c ON c.oid = f.relation
+SELECT
+  c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS "isPartitioned",
+  c.relispartition AND m.depth > 0 AS "isPartitionOfIt", c.relkind <> 'f' AND c.relpersistence <> 't' AS "isWatched",
+  pg_catalog.has_table_privilege(c.oid, 'SELECT') AS "isReadable", pg_catalog.pg_has_role(c.relowner, 'USAGE') AS "isOurs"
+FROM (
+  SELECT d.relation, pg_catalog.min(d.depth) AS depth
+  FROM (TABLE up UNION TABLE down) AS d
+  GROUP BY d.relation
+) AS m
+JOIN pg_catalog.pg_class AS c ON c.oid = m.relation
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-ORDER BY c.oid;
+ORDER BY m.depth, c.oid;

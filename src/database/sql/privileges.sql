@@ -1,5 +1,6 @@
 -- Rights on our objects, whatever ALTER DEFAULT PRIVILEGES says in this database: the owner's alone, but for what every
--- writer needs: USAGE of the schema, and EXECUTE of claim and flush. A refresh function may have another owner than the
+-- writer needs: USAGE of the schema, and EXECUTE of claim and flush, and what whoever makes a partition needs: EXECUTE of the
+-- function behind the trigger that his partition gets from its parent. A refresh function may have another owner than the
 -- schema (the role that applied the tview); flush runs as the schema's and must be able to call it.
 DO $$
 DECLARE
@@ -27,7 +28,7 @@ BEGIN
       pg_catalog.aclexplode(COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner))) AS a
     WHERE p.pronamespace = home
       AND a.grantee NOT IN (p.proowner, landlord)
-      AND NOT (p.proname IN ('claim', 'flush') AND a.grantee = 0)
+      AND NOT ((p.proname IN ('claim', 'flush') OR p.proname ~ '^capture_[0-9]+_row$') AND a.grantee = 0)
     UNION
     SELECT pg_catalog.format(
       'GRANT EXECUTE ON FUNCTION %s TO %s', p.oid::pg_catalog.regprocedure, landlord::pg_catalog.regrole

@@ -2,7 +2,12 @@
 SELECT
   COALESCE((
     SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
-      'id', s.id, 'oid', s.relation::oid::bigint, 'kind', s.kind, 'schema', n.nspname, 'name', c.relname
+      'id', s.id, 'oid', s.relation::oid::bigint, 'kind', s.kind, 'schema', n.nspname, 'name', c.relname,
+      'members', COALESCE((
+        SELECT pg_catalog.jsonb_agg(member.relname)
+        FROM pg_catalog.pg_class AS member
+        WHERE member.oid = ANY (s.members) AND member.oid <> s.relation
+      ), '[]')
     ) ORDER BY s.id)
     FROM tviews.source AS s
     JOIN pg_catalog.pg_class AS c ON c.oid = s.relation

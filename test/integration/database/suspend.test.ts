@@ -331,7 +331,7 @@ describe.each([
     };
     const writers = random.list(4, write);
     try {
-      for (let i = 0; i < 5; i++) {
+      for (let i = 0; i < 3; i++) {
         const tview = random.pick(['shop.tv_product', 'shop.tv_category']);
         await retried(() => suspend(tview));
         for (const before = committed; committed < before + 10; ) await setTimeout(5);

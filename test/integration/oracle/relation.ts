@@ -30,7 +30,12 @@ export const relationOf = (table: Table): Relation => ({
   flags: [valueColumns.flag],
 });
 
-export const relationsOf = (schema: Schema): Relation[] => schema.tables.map(relationOf);
+/** Of a partitioned table, a partition can be read as well: it has some of its rows. */
+export const relationsOf = (schema: Schema): Relation[] =>
+  schema.tables.flatMap((table) => [
+    relationOf(table),
+    ...table.partitions.map((name) => ({ ...relationOf(table), name })),
+  ]);
 
 /** A way from the rows of one relation to those of another: to the one row they name, or to the many that name them. */
 export interface Edge {

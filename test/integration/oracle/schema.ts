@@ -29,6 +29,8 @@ export interface Table {
   readonly links: readonly Link[];
   /** A link table's key is the columns of its links. */
   readonly isLinkTable: boolean;
+  /** Names of its partitions, by the hash of the first column of its key; empty where it has none. */
+  readonly partitions: readonly string[];
 }
 
 /** Every table has these beside its key and its links. */
@@ -67,7 +69,7 @@ function entity(random: Random, name: string, targets: readonly Table[]): Table 
     if (wanted === 'two')
       links.push(randomLink(random, 'b', random.chance(0.3) ? first : random.pick(targets)));
   }
-  const self: Table = { name, key, links, isLinkTable: false };
+  const self: Table = { name, key, links, isLinkTable: false, partitions: randomPartitions(random, name) };
   if (random.chance(0.2)) links.push({ ...randomLink(random, 'p', self), ...nullable(self, 'p') });
   return self;
 }
@@ -90,8 +92,11 @@ function linkTable(random: Random, name: string, targets: readonly Table[]): Tab
   }));
   const types = [...first.key, ...second.key].map(({ type }) => type);
   const key = links.flatMap(({ columns }) => columns).map((column, i) => ({ name: column, type: types[i]! }));
-  return { name, key, links, isLinkTable: true };
+  return { name, key, links, isLinkTable: true, partitions: randomPartitions(random, name) };
 }
+
+const randomPartitions = (random: Random, name: string): string[] =>
+  random.chance(0.2) ? [`${name}_p0`, `${name}_p1`] : [];
 
 function randomKey(random: Random): KeyColumn[] {
   switch (random.weighted({ integer: 5, bigint: 1, text: 3, uuid: 2, numeric: 1, composite: 3 })) {
@@ -140,8 +145,9 @@ export function ddl(schema: Schema): string {
 
 function tableDdl(schema: Schema, table: Table): string {
   const key = table.key.map(({ name }) => name);
+  const primaryKey = new Set(key);
   const columns = columnsOf(schema, table).map(
-    ({ name, type, notNull }) => `${name} ${type}${notNull ? ' NOT NULL' : ''}`,
+    ({ name, type, notNull }) => `${name} ${type}${notNull || primaryKey.has(name) ? ' NOT NULL' : ''}`,
   );
   const foreign = table.links.flatMap(({ columns: own, target, foreignKey }) => {
     if (foreignKey === null) return [];
@@ -153,8 +159,21 @@ function tableDdl(schema: Schema, table: Table): string {
   const indexes = table.links
     .filter(({ indexed }) => indexed)
     .map((link) => `\nCREATE INDEX ON ${table.name} (${link.columns.join(', ')});`);
-  // What a crash loses is of no interest here, and not writing it ahead is faster.
-  return `CREATE UNLOGGED TABLE ${table.name} (\n  ${[...columns, `PRIMARY KEY (${key.join(', ')})`, ...foreign].join(',\n  ')}\n);${indexes.join('')}`;
+  const parts = [...columns, `PRIMARY KEY (${key.join(', ')})`, ...foreign].join(',\n  ');
+  if (table.partitions.length > 0) {
+    // Its columns in another order, with one between them that is gone.
+    const turned = ['gone integer', ...columns.toReversed()].join(', ');
+    const [first, second] = table.partitions;
+    return `CREATE TABLE ${table.name} (\n  ${parts}\n) PARTITION BY HASH (${key[0]});
+CREATE TABLE ${first} PARTITION OF ${table.name} FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE ${second} (${turned});
+ALTER TABLE ${second} DROP COLUMN gone;
+ALTER TABLE ${table.name} ATTACH PARTITION ${second} FOR VALUES WITH (MODULUS 2, REMAINDER 1);${indexes.join('')}`;
+  }
+  // What a crash loses is of no interest here, and not writing it ahead is faster. But no partitioned table can be unlogged,
+  // and none that is logged can refer to one that is not.
+  const unlogged = schema.tables.some(({ partitions }) => partitions.length > 0) ? '' : ' UNLOGGED';
+  return `CREATE${unlogged} TABLE ${table.name} (\n  ${parts}\n);${indexes.join('')}`;
 }
 
 export interface ColumnOf {

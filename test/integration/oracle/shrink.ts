@@ -245,7 +245,7 @@ function narrow({ design, data, load }: Candidate, tviews: readonly string[]): C
 }
 
 const namesIn = (texts: readonly string[]): string[] =>
-  texts.flatMap((text) => text.match(/\b(t\d|w\d|tv_d\d)\b/g) ?? []);
+  texts.flatMap((text) => [...text.matchAll(/\b(t\d|w\d|tv_d\d)(_p\d)?\b/g)].map(([, name]) => name!));
 
 const readsOf = (steps: readonly Step[]): string[] =>
   statementsOf(steps).flatMap(({ reads }) => (reads === undefined ? [] : [reads]));

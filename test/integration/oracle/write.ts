@@ -19,14 +19,21 @@ export function randomWrite(random: Random, schema: Schema, truncates: boolean):
     const [one, two, three] = random.list(3, () => single(random, schema, false));
     return `WITH one AS (${one} RETURNING 1), two AS (${two} RETURNING 1) ${three}`;
   }
-  if (truncates && random.chance(0.005)) return `TRUNCATE ${random.pick(schema.tables).name} CASCADE`;
+  if (truncates && random.chance(0.005)) {
+    return `TRUNCATE ${writtenName(random, random.pick(schema.tables), 0.5)} CASCADE`;
+  }
   return single(random, schema);
 }
+
+/** The table, or one of its partitions now and then. */
+const writtenName = (random: Random, { name, partitions }: Table, share: number): string =>
+  partitions.length > 0 && random.chance(share) ? random.pick(partitions) : name;
 
 /** An upsert may not meet a row that another part of its statement has written. */
 function single(random: Random, schema: Schema, mayUpsert = true): string {
   const table = random.pick(schema.tables);
   const write = new Write(random, schema, table);
+  const name = writtenName(random, table, 0.4);
   const hasLinks = table.links.length > 0;
   switch (
     random.weighted({
@@ -45,11 +52,11 @@ function single(random: Random, schema: Schema, mayUpsert = true): string {
     })
   ) {
     case 'value':
-      return `UPDATE ${table.name} SET ${write.value()} WHERE ${write.oneRow()}`;
+      return `UPDATE ${name} SET ${write.value()} WHERE ${write.oneRow()}`;
     case 'move':
-      return `UPDATE ${table.name} SET ${write.move()} WHERE ${write.oneRow()}`;
+      return `UPDATE ${name} SET ${write.move()} WHERE ${write.oneRow()}`;
     case 'toggle':
-      return `UPDATE ${table.name} SET ${f} = NOT ${f} WHERE ${write.oneRow()}`;
+      return `UPDATE ${name} SET ${f} = NOT ${f} WHERE ${write.oneRow()}`;
     case 'insert':
       return `${write.insert(1)}${random.chance(0.85) ? ' ON CONFLICT DO NOTHING' : ''}`;
     case 'upsert':
@@ -57,17 +64,17 @@ function single(random: Random, schema: Schema, mayUpsert = true): string {
     case 'refill':
       return `${write.insert(hotRows)} ON CONFLICT DO NOTHING`;
     case 'remove':
-      return `DELETE FROM ${table.name} WHERE ${write.oneRow()}`;
+      return `DELETE FROM ${name} WHERE ${write.oneRow()}`;
     case 'rekey':
-      return `UPDATE ${table.name} SET ${write.rekey()} WHERE ${write.oneRow()}`;
+      return `UPDATE ${name} SET ${write.rekey()} WHERE ${write.oneRow()}`;
     case 'bulkValue':
-      return `UPDATE ${table.name} SET ${x} = (${x} + 1) % 7 WHERE ${write.someRows()}`;
+      return `UPDATE ${name} SET ${x} = (${x} + 1) % 7 WHERE ${write.someRows()}`;
     case 'bulkMove':
-      return `UPDATE ${table.name} SET ${write.move()} WHERE ${write.someRows()}`;
+      return `UPDATE ${name} SET ${write.move()} WHERE ${write.someRows()}`;
     case 'bulkRemove':
-      return `DELETE FROM ${table.name} WHERE ${write.someRows()} AND ${x} > 3`;
+      return `DELETE FROM ${name} WHERE ${write.someRows()} AND ${x} > 3`;
     case 'nothing':
-      return `UPDATE ${table.name} SET ${x} = ${x} WHERE ${write.oneRow()}`;
+      return `UPDATE ${name} SET ${x} = ${x} WHERE ${write.oneRow()}`;
   }
 }
 
@@ -150,7 +157,9 @@ class Write {
       const links = this.#table.links.flatMap((link) => this.#target(link));
       return `(${[...key, ...links, this.#number(), this.#text(), String(this.#random.chance(0.7))].join(', ')})`;
     });
-    return `INSERT INTO ${this.#table.name} (${columns.join(', ')}) VALUES ${tuples.join(', ')}`;
+    // Seldom: half of the rows are another partition's, and an error.
+    const name = writtenName(this.#random, this.#table, rows === 1 ? 0.2 : 0);
+    return `INSERT INTO ${name} (${columns.join(', ')}) VALUES ${tuples.join(', ')}`;
   }
 
   upsert(rows: number): string {

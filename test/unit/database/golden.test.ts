@@ -1,6 +1,13 @@
 /** The SQL we generate, word for word: a change of it is a decision, seen in the diff of golden/. Rewrite with `vitest -u`. */
 import { expect, test } from 'vitest';
-import { captureEvents, captureFunction, captureTrigger } from '../../../src/database/capture.ts';
+import {
+  blanketFunction,
+  captureEvents,
+  captureFunction,
+  captureTrigger,
+  rowCaptureFunction,
+  rowCaptureTrigger,
+} from '../../../src/database/capture.ts';
 import { compareFunction } from '../../../src/database/compare-function.ts';
 import { flushFunction } from '../../../src/database/flush-function.ts';
 import { refreshFunction } from '../../../src/database/refresh-function.ts';
@@ -139,9 +146,20 @@ test('capture of a source with a primary key', async () => {
     'capture-with-key',
     captureEvents.flatMap((event) => [
       captureFunction(source, event, { noticeBytes: 65536 }),
-      captureTrigger('"shop"."line"', 7, event),
+      captureTrigger('"shop"."line"', 7, event, true),
     ]),
   );
+});
+
+test('capture of the partitions of a source, of those there are and those to come', async () => {
+  const { linkColumns, referencedColumns, primaryKey } = plan.sources[0]!;
+  const source = { id: 7, linkColumns, referencedColumns, primaryKey, keyEquality, readers: [] };
+  await golden('capture-of-partitions', [
+    captureTrigger('"shop"."line of 2026"', 7, 'insert', false),
+    rowCaptureFunction(source, { noticeBytes: 65536 }),
+    rowCaptureTrigger('"shop"."line"', 7),
+    blanketFunction(7, 'update', { noticeBytes: 65536 }),
+  ]);
 });
 
 test('capture of an update without a primary key', async () => {
