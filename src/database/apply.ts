@@ -3,7 +3,14 @@
  * the first fill — in an order in which no writer can slip through between capture and fill.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { Advice, CreateTview, QualifiedName, RefreshPlan } from '../definition/plan.ts';
+import type { FullRefresh } from '../definition/full-refresh.ts';
+import {
+  type Advice,
+  type CreateTview,
+  changesEverything,
+  type QualifiedName,
+  type RefreshPlan,
+} from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { dropRegistered, dropTview, refuseWhileRead } from './drop.ts';
 import { equalityOperators } from './equality.ts';
@@ -33,6 +40,7 @@ export type Compile = (
     readonly view: QualifiedName;
     readonly table: QualifiedName;
     readonly key: readonly string[] | null;
+    readonly fullRefresh: FullRefresh;
     isTview(oid: number): boolean;
   },
 ) => Promise<RefreshPlan>;
@@ -67,6 +75,7 @@ export async function applyTview(
 
   const table = await tableName(executor, statement);
   const view = { schema: table.schema, name: `v_${table.name.slice('tv_'.length)}` };
+  const fullRefresh = await listedTables(executor, statement);
   const existing = await findTview(executor, registry, table);
   for (const tview of registry.tviews) {
     // Its writers fail until it is gone. A tview that was moved, not broken, is in nobody's way until it is generated.
@@ -74,7 +83,15 @@ export async function applyTview(
   }
   if (existing === undefined) {
     await requireFree(executor, statement, table, view);
-    return await create(executor, registry, { statement, table, view, hooks, action: 'created', grants: [] });
+    return await create(executor, registry, {
+      statement,
+      fullRefresh,
+      table,
+      view,
+      hooks,
+      action: 'created',
+      grants: [],
+    });
   }
 
   const same = { table, advice: existing.plan.advice, rows: 0 };
@@ -84,8 +101,11 @@ export async function applyTview(
   const inPlace = movedOf(registry, existing).length === 0;
   // A plan from before there were locks on values has none, and the same definition is compiled anew for them.
   const isCurrent = existing.plan.locks !== undefined || statement.ifExists !== 'replace';
-  if (inPlace && isCurrent && (await isUnchanged(executor, registry, existing, statement, hooks)))
-    return { ...same, action: 'unchanged' };
+  const isSame =
+    inPlace &&
+    isCurrent &&
+    (await isUnchanged(executor, registry, existing, { statement, fullRefresh, hooks }));
+  if (isSame) return { ...same, action: 'unchanged' };
   if (statement.ifExists === 'error') {
     throw new TviewsError(
       SqlState.duplicateTable,
@@ -98,7 +118,15 @@ export async function applyTview(
   refuseWhileRead(registry, existing, 'replace');
   const grants = await grantsOn(executor, existing);
   const rest = await dropRegistered(executor, registry, existing);
-  return await create(executor, rest, { statement, table, view, hooks, action: 'replaced', grants });
+  return await create(executor, rest, {
+    statement,
+    fullRefresh,
+    table,
+    view,
+    hooks,
+    action: 'replaced',
+    grants,
+  });
 }
 
 /** The same in a transaction of its own. */
@@ -110,21 +138,26 @@ export async function applyInTransaction(
   return await inTransaction(executor, () => applyTview(executor, statement, hooks));
 }
 
-interface Creation {
+/** What is asked for, its names resolved. */
+interface Wanted {
   readonly statement: CreateTview;
+  readonly fullRefresh: FullRefresh;
+  readonly hooks: ApplyHooks;
+}
+
+interface Creation extends Wanted {
   readonly table: QualifiedName;
   readonly view: QualifiedName;
-  readonly hooks: ApplyHooks;
   readonly action: 'created' | 'replaced';
   readonly grants: readonly string[];
 }
 
 async function create(executor: SqlExecutor, registry: Registry, creation: Creation): Promise<Applied> {
-  const { statement, table, view, hooks, action, grants } = creation;
+  const { statement, fullRefresh, table, view, hooks, action, grants } = creation;
   await createView(executor, view, statement.query);
   return await withSettings(executor, { search_path: '' }, async () => {
     hooks.step?.('compile', table);
-    const plan = await compile(executor, registry, { view, table, key: statement.key }, hooks);
+    const plan = await compile(executor, registry, { view, table, key: statement.key, fullRefresh }, hooks);
     await createTable(executor, plan);
 
     hooks.step?.('lock', table);
@@ -160,7 +193,7 @@ async function create(executor: SqlExecutor, registry: Registry, creation: Creat
 async function compile(
   executor: SqlExecutor,
   registry: Registry,
-  input: { view: QualifiedName; table: QualifiedName; key: readonly string[] | null },
+  input: Omit<Parameters<Compile>[1], 'isTview'>,
   hooks: ApplyHooks,
 ): Promise<RefreshPlan> {
   // Loaded here, not above: the compiler carries PostgreSQL's grammar, which nothing else of this folder needs.
@@ -200,6 +233,26 @@ async function tableName(executor: SqlExecutor, { schema, name }: CreateTview): 
   );
   if (row?.schema == null) throw new TviewsError('3F000', 'no schema has been selected to create in');
   return { schema: row.schema, name };
+}
+
+/** The tables of `WITH (full_refresh = …)`, as the caller's search_path resolves them. */
+async function listedTables(executor: SqlExecutor, { fullRefresh = [] }: CreateTview): Promise<FullRefresh> {
+  if (fullRefresh === '*') return fullRefresh;
+  const oids: number[] = [];
+  for (const { schema, name } of fullRefresh) {
+    const written = schema === null ? quoteIdentifier(name) : quoteQualified({ schema, name });
+    const [row] = await executor.query<{ oid: string | null }>(
+      'SELECT pg_catalog.to_regclass($1)::oid::bigint AS oid',
+      [written],
+    );
+    if (row!.oid === null) {
+      throw new TviewsError(SqlState.undefinedTable, `relation ${written} does not exist`, {
+        detail: 'Option "full_refresh" names it.',
+      });
+    }
+    oids.push(Number(row!.oid));
+  }
+  return oids;
 }
 
 async function requireFree(
@@ -376,8 +429,7 @@ async function isUnchanged(
   executor: SqlExecutor,
   registry: Registry,
   existing: RegisteredTview,
-  statement: CreateTview,
-  hooks: ApplyHooks,
+  { statement, fullRefresh, hooks }: Wanted,
 ): Promise<boolean> {
   const { table } = existing.plan;
   const probe = { schema: table.schema, name: `tviews_probe_${existing.id}` };
@@ -388,10 +440,11 @@ async function isUnchanged(
       [quoteQualified(probe), quoteQualified(existing.plan.view)],
     );
     // The same text may read something else by now: a view below it was replaced, a source renamed, a primary key dropped.
+    const input = { view: probe, table, key: statement.key, fullRefresh };
     const same =
       row!.same &&
       isDeepStrictEqual(
-        whatIsRead(await compile(executor, registry, { view: probe, table, key: statement.key }, hooks)),
+        whatIsRead(await compile(executor, registry, input, hooks)),
         whatIsRead(existing.plan),
       );
     await executor.query(`DROP VIEW ${quoteQualified(probe)}`);
@@ -401,8 +454,9 @@ async function isUnchanged(
 
 /** What of a plan follows from the catalog, and not from the version of ours that compiled it. */
 function whatIsRead({ columns, key, sources }: RefreshPlan): unknown {
-  const read = sources.map(({ oid, table, kind, referencedColumns, primaryKey }) => {
-    return { oid, table, kind, referencedColumns, primaryKey };
+  const read = sources.map(({ oid, table, kind, referencedColumns, primaryKey, occurrences }) => {
+    const fullRefresh = changesEverything({ occurrences });
+    return { oid, table, kind, referencedColumns, primaryKey, fullRefresh };
   });
   // The registry's plan has been through JSON.
   return JSON.parse(JSON.stringify({ columns, key, read }));

@@ -26,6 +26,8 @@ export function imageExpression(alias: string, columns: readonly Column[]): stri
     const value = `${alias}.${quoteIdentifier(name)}`;
     return `${quoteLiteral(name)}, ${asJson.test(type) ? value : `${value}::text`}`;
   });
+  // Nothing is derived from it: that a row changed is all there is to say.
+  if (pairs.length === 0) return `'{}'::jsonb`;
   const calls: string[] = [];
   for (let i = 0; i < pairs.length; i += columnsPerCall) {
     calls.push(`jsonb_build_object(${pairs.slice(i, i + columnsPerCall).join(', ')})`);

@@ -9,7 +9,14 @@
  * held exclusively, and nothing is locked beside it. Asked by `tells_keys`, `looked_at` says which rows were computed: an
  * array of keys, or true.
  */
-import type { Column, Occurrence, QualifiedName, RefreshPlan, Source } from '../definition/plan.ts';
+import {
+  type Column,
+  changesEverything,
+  type Occurrence,
+  type QualifiedName,
+  type RefreshPlan,
+  type Source,
+} from '../definition/plan.ts';
 import { maximumImages, rowOf } from './capture.ts';
 import { quoteIdentifier, quoteLiteral, quoteQualified } from './identifier.ts';
 import { firstImageValue, imageExpression, imagesRelation } from './image.ts';
@@ -152,13 +159,18 @@ export const toColumn =
   ({ name }: Column): string =>
     `${alias}.${quoteIdentifier(name)}`;
 
-/** A condition on changes by source: whether every row of the tview may have changed. */
+/**
+ * A condition on changes by source: whether every row of the tview may have changed. The same where the gate is passed and
+ * where rows are computed: who computes all of them must be alone.
+ */
 export function everythingCheck(
-  { id, sourceIds }: Pick<RefreshedTview, 'id' | 'sourceIds'>,
+  { id, plan, sourceIds }: Pick<RefreshedTview, 'id' | 'plan' | 'sourceIds'>,
   changes: string,
 ): string {
-  const named = [...sourceIds.map(String), rowsOf(id)].map((name) => `${changes}->${quoteLiteral(name)}`);
-  return `'true'::jsonb IN (${named.join(', ')}) IS TRUE`;
+  const whole = sourceIds.filter((_, i) => changesEverything(plan.sources[i]!)).map(String);
+  const others = [...sourceIds.map(String).filter((source) => !whole.includes(source)), rowsOf(id)];
+  const all = `'true'::jsonb IN (${others.map((name) => `${changes}->${quoteLiteral(name)}`).join(', ')}) IS TRUE`;
+  return whole.length === 0 ? all : `${changes} ?| array[${whole.map(quoteLiteral).join(', ')}] OR ${all}`;
 }
 
 function keySteps(tview: RefreshedTview): string {
@@ -177,12 +189,14 @@ WHERE ${tview.plan.key.map(({ name }) => `i.${quoteIdentifier(name)} IS NOT NULL
   )}
 END IF;`;
   const sources = tview.plan.sources
-    .map((source, i) => {
+    .flatMap((source, i) => {
+      // Its changes never come here.
+      if (changesEverything(source)) return [];
       const id = quoteLiteral(String(tview.sourceIds[i]!));
       // Occurrences of one table often have one key query: a table read by three subqueries of the same correlation.
       const queries = new Map<string, Occurrence[]>();
       for (const occurrence of source.occurrences) {
-        const query = occurrence.keyQuery.trim();
+        const query = occurrence.keyQuery!.trim();
         queries.set(query, [...(queries.get(query) ?? []), occurrence]);
       }
       const steps = [...queries.values()].map((occurrences) => {
@@ -194,7 +208,7 @@ END IF;`;
 END IF;`;
     })
     .join('\n');
-  return `${sources}\n${own}`;
+  return [sources, own].filter((part) => part !== '').join('\n');
 }
 
 /** Adds what a query finds, one column per key column, to the keys. */
@@ -216,7 +230,7 @@ function keyStep(tview: RefreshedTview, source: Source, images: string, occurren
   ${hang(imagesRelation(images, source.linkColumns), 2)}
 )
 `;
-  const query = appendKeys(tview, occurrence.keyQuery, changed);
+  const query = appendKeys(tview, occurrence.keyQuery!, changed);
   const { keyColumns } = occurrence;
   if (!keyColumns) return query;
   // One image that holds the key itself, the common case: no query.
@@ -262,11 +276,13 @@ END IF;`;
 function nullKeyCheck(tview: RefreshedTview): string {
   const isNull = tview.plan.key.map(({ name }) => `v.${quoteIdentifier(name)} IS NULL`).join(' OR ');
   return `IF unlinked AND EXISTS (SELECT FROM ${quoteQualified(tview.plan.view)} AS v WHERE ${isNull}) THEN
-  RAISE not_null_violation USING
-    MESSAGE = ${quoteLiteral(`definition of tview ${people(tview.plan.table)} gives a row whose key is null`)},
-    HINT = 'Leave such rows out in the definition.';
+  ${hang(raiseNullKey(tview), 2)}
 END IF;`;
 }
+
+const raiseNullKey = (tview: RefreshedTview): string => `RAISE not_null_violation USING
+  MESSAGE = ${quoteLiteral(`definition of tview ${people(tview.plan.table)} gives a row whose key is null`)},
+  HINT = 'Leave such rows out in the definition.';`;
 
 /** Are equal values of this column the same bytes? A collation of its own may be one that knows no case. */
 const hasOneForm = ({ type, collation }: Column): boolean =>
@@ -395,6 +411,9 @@ function write(tview: RefreshedTview, scope: 'keys' | 'many' | 'all'): string {
     CASE WHEN t.${firstKey} IS NOT NULL THEN ${imageExpression('t', asSource.linkColumns)} END AS "tviews old image",
     t.${firstKey} IS NULL OR ${rowOf('c', asSource.referencedColumns)} *<> ${rowOf('t', asSource.referencedColumns)} AS "tviews matters"`;
   const returning = asSource === null ? 'true' : `${imageExpression('t', asSource.linkColumns)} AS image`;
+  // A key that no source is known to have may be null, which only the rows tell.
+  const mayBeNull = scope === 'all' && plan.sources.some(changesEverything);
+  const isNull = keys.map((key) => `c.${key} IS NULL`).join(' OR ');
   const imagesOut =
     asSource === null
       ? 'NULL'
@@ -427,7 +446,12 @@ function write(tview: RefreshedTview, scope: 'keys' | 'many' | 'all'): string {
   FROM computed_rows AS c
   LEFT JOIN ${table} AS t ON ${keysEqual(tview, 't', toColumn('c'))}
   WHERE (t.${firstKey} IS NULL OR ${rowOf('c', all)} *<> ${rowOf('t', all)})
-    AND NOT EXISTS (SELECT FROM duplicate_keys)
+    AND NOT EXISTS (SELECT FROM duplicate_keys)${
+      mayBeNull
+        ? `
+    AND NOT EXISTS (SELECT FROM computed_rows AS c WHERE ${isNull})`
+        : ''
+    }
 ), written_rows AS (
   INSERT INTO ${table} (${all.map(quoteIdentifier).join(', ')})
   SELECT ${list('d')} FROM different_rows AS d
@@ -442,6 +466,13 @@ SELECT
   (SELECT message FROM duplicate_keys),
   (SELECT count(*) FROM written_rows),
   (SELECT count(*) FROM deleted_rows),
-  ${imagesOut}
-INTO computed, duplicate, written, deleted, images;`;
+  ${imagesOut}${
+    mayBeNull
+      ? `,
+  EXISTS (SELECT FROM computed_rows AS c WHERE ${isNull})`
+      : ''
+  }
+INTO computed, duplicate, written, deleted, images${mayBeNull ? ', unlinked' : ''};${
+    mayBeNull ? `\nIF unlinked THEN\n  ${hang(raiseNullKey(tview), 2)}\nEND IF;` : ''
+  }`;
 }

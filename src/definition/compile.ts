@@ -3,14 +3,16 @@
  * already, so names mean what PostgreSQL resolved them to; what cannot be kept exactly in step is refused (refuse.ts).
  */
 import type { SqlExecutor } from '../database/executor.ts';
+import { RefusedDefinition } from '../errors/errors.ts';
 import { type Catalog, type CatalogColumn, type CatalogRelation, loadCatalog } from './catalog.ts';
 import { derivePaths } from './derive.ts';
 import { refuseNondeterminism } from './determinism.ts';
 import { type DerivedEdges, deriveEdges } from './edges.ts';
+import { coverUnbounded, type FullRefresh } from './full-refresh.ts';
 import { parseSelect, type SelectStmt } from './grammar.ts';
 import { indexAdvice } from './index-advice.ts';
-import { chooseKey, type KeyColumn } from './key.ts';
-import { type KeyQuery, writeKeyQuery } from './key-query.ts';
+import { chooseKey } from './key.ts';
+import { everyKey, type KeyQuery, writeKeyQuery } from './key-query.ts';
 import { refuseStranger } from './owner.ts';
 import type { Advice, Column, QualifiedName, RefreshPlan, Source } from './plan.ts';
 import { display, refuse } from './refuse.ts';
@@ -25,6 +27,8 @@ export interface CompileInput {
   readonly table: QualifiedName;
   /** `WITH (key = …)`, or null. */
   readonly key: readonly string[] | null;
+  /** `WITH (full_refresh = …)`. */
+  readonly fullRefresh: FullRefresh;
   /** Whether a table is a tview: then its changes come from its own flush. */
   isTview(oid: number): Promise<boolean> | boolean;
 }
@@ -47,20 +51,26 @@ export async function compileDefinition(executor: SqlExecutor, input: CompileInp
   const definition = resolve(catalog, trees);
   refuseUnseen(catalog, definition);
   refuseItself(definition, input.table);
+  refuseConstant(definition);
   const key = chooseKey(definition, catalog, input.key, input.table.name.replace(/^tv_/, ''));
-  const paths = derivePaths(definition, key);
-  const queries = paths.map((path) => writeKeyQuery(definition, key, path));
+  const { bounded, unbounded } = derivePaths(definition, key.columns);
+  coverUnbounded(definition, key, unbounded, input.fullRefresh);
+  const columns = key.columns instanceof RefusedDefinition ? [] : key.columns;
+  const queries = new Map<number, KeyQuery>([
+    ...bounded.map((path) => [path.occurrence, writeKeyQuery(definition, columns, path)] as const),
+    ...[...unbounded.keys()].map((index) => [index, everyKey(definition, index)] as const),
+  ]);
   const relations = [...new Set(definition.occurrences.map(({ relation }) => relation))];
-  const { locks, reads } = deriveEdges(definition, key, paths, relations);
+  const { locks, reads } = deriveEdges(definition, key.outputs, bounded, relations);
   return {
     table: input.table,
     view: input.view,
     definition: catalog.views.get(catalog.root.oid)!.definition,
     columns: catalog.root.columns.map(planColumn),
-    key: key.map(({ output }: KeyColumn) => planColumn(output)),
+    key: key.outputs.map(planColumn),
     sources: relations.map((relation) => planSource(catalog, definition, relation, queries, reads)),
     locks,
-    advice: [...definition.advice, ...advice, ...indexAdvice(definition, paths)],
+    advice: [...definition.advice, ...advice, ...indexAdvice(definition, bounded)],
   };
 }
 
@@ -74,6 +84,15 @@ function refuseUnseen(catalog: Catalog, definition: ResolvedDefinition): void {
       'Remove WITH queries that are never read, and name tables in FROM.',
     );
   }
+}
+
+function refuseConstant({ occurrences }: ResolvedDefinition): void {
+  if (occurrences.length > 0) return;
+  refuse(
+    'the definition reads no table',
+    'Its rows never change, so that there is nothing to keep in step.',
+    'Use a view or a table.',
+  );
 }
 
 function refuseItself(definition: ResolvedDefinition, table: QualifiedName): void {
@@ -94,12 +113,12 @@ function planSource(
   catalog: Catalog,
   definition: ResolvedDefinition,
   relation: CatalogRelation,
-  queries: readonly KeyQuery[],
+  queries: ReadonlyMap<number, KeyQuery>,
   edgeReads: DerivedEdges['reads'],
 ): Source {
   const own = definition.occurrences.filter((occurrence) => occurrence.relation === relation);
   const links = new Set(
-    own.flatMap(({ index }) => [...queries[index]!.reads, ...(edgeReads.get(index) ?? [])]),
+    own.flatMap(({ index }) => [...queries.get(index)!.reads, ...(edgeReads.get(index) ?? [])]),
   );
   for (const { name, generated } of relation.columns) {
     if (generated === 'virtual' && links.has(name)) refuseVirtual(relation, name);
@@ -123,7 +142,7 @@ function planSource(
       .map(({ name }) => name)
       .filter((name) => readsVirtual || referenced.has(name)),
     primaryKey: relation.primaryKey,
-    occurrences: own.map(({ index }) => queries[index]!.occurrence),
+    occurrences: own.map(({ index }) => queries.get(index)!.occurrence),
   };
 }
 

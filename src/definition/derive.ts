@@ -8,6 +8,7 @@
  * each key query looks for the other row and finds it gone. So it is refused.
  */
 
+import { RefusedDefinition } from '../errors/errors.ts';
 import type { KeyColumn } from './key.ts';
 import {
   type ColumnLookup,
@@ -17,7 +18,7 @@ import {
   isTransparent,
   type Link,
 } from './links.ts';
-import { display, refuse } from './refuse.ts';
+import { display, refusal } from './refuse.ts';
 import type { ResolvedDefinition, ResolvedOccurrence } from './resolved.ts';
 
 /** One hop: the parent, and the equalities by which it is found. */
@@ -34,25 +35,39 @@ export interface OccurrencePath {
   readonly keyColumns: readonly string[];
 }
 
+export interface DerivedPaths {
+  readonly bounded: readonly OccurrencePath[];
+  /** Occurrences of which a change may reach any key, and why. */
+  readonly unbounded: ReadonlyMap<number, RefusedDefinition>;
+}
+
+/** @param key where it is a refusal, there is nothing for a path to lead to. */
 export function derivePaths(
   definition: ResolvedDefinition,
-  key: readonly KeyColumn[],
-): readonly OccurrencePath[] {
+  key: readonly KeyColumn[] | RefusedDefinition,
+): DerivedPaths {
+  const { occurrences } = definition;
+  const all = (reason: RefusedDefinition): DerivedPaths => ({
+    bounded: [],
+    unbounded: new Map(occurrences.map(({ index, unbounded }) => [index, unbounded ?? reason])),
+  });
+  if (key instanceof RefusedDefinition) return all(key);
   const columnOf = columnLookup(definition);
   const links = closeLinks(definition, columnOf);
   const paths = new Map<number, OccurrencePath>();
-  for (const { index } of definition.occurrences) {
+  for (const { index, unbounded } of occurrences) {
+    if (unbounded !== null) continue;
     const keyColumns = ownKey(index, key, links, columnOf);
     if (keyColumns !== null) paths.set(index, { occurrence: index, hops: [], keyColumns });
   }
-  if (paths.size === 0) refuseSpreadKey(definition, key);
-  const hops = new Hops(links, definition.occurrences.length);
+  if (paths.size === 0) return all(spreadKey(definition, key));
+  const hops = new Hops(links, occurrences.length);
   // Level by level away from the roots, so that each path is a shortest one and ends with its parent's. A parent that
   // shares fewer columns comes last: in a schema where every table has a tenant, the tenant alone is a link, and a bad one.
   const grow = (isWide: (from: number, to: number) => boolean, atMost: number): boolean => {
     const level = [...paths.keys()].sort((a, b) => a - b);
     let grown = 0;
-    for (const { index } of definition.occurrences) {
+    for (const { index } of occurrences) {
       if (paths.has(index) || grown >= atMost) continue;
       const parent = level.find((to) => hops.links(index, to).length > 0 && isWide(index, to));
       if (parent === undefined) continue;
@@ -64,10 +79,16 @@ export function derivePaths(
     return grown > 0;
   };
   while (grow((from, to) => hops.isWidest(from, to), Number.POSITIVE_INFINITY) || grow(() => true, 1));
-  return definition.occurrences.map((occurrence) => {
-    const path = paths.get(occurrence.index);
-    return path ?? refuseUnlinked(definition, occurrence);
-  });
+  return {
+    bounded: occurrences.flatMap(({ index }) => paths.get(index) ?? []),
+    unbounded: new Map(
+      occurrences.flatMap((occurrence) =>
+        paths.has(occurrence.index)
+          ? []
+          : [[occurrence.index, occurrence.unbounded ?? unlinked(definition, occurrence)]],
+      ),
+    ),
+  };
 }
 
 /** The key in the row itself: its columns, or columns that equal them by links. */
@@ -129,20 +150,20 @@ class Hops {
   }
 }
 
-function refuseSpreadKey(definition: ResolvedDefinition, key: readonly KeyColumn[]): never {
+function spreadKey(definition: ResolvedDefinition, key: readonly KeyColumn[]): RefusedDefinition {
   const tables = [...new Set(key.map(({ occurrence }) => definition.occurrences[occurrence]!))];
   const names = tables.map(({ relation, alias }) => `${display(relation.name)} (${alias})`).join(' and ');
-  return refuse(
+  return refusal(
     `the key (${key.map(({ output }) => output.name).join(', ')}) is spread over ${names}`,
     'No row of any table has the whole key, so that a transaction that changes a row of each could miss a key.',
     'Choose a key one table has, or whose columns one table refers to: the table that links the two, for example.',
   );
 }
 
-function refuseUnlinked(definition: ResolvedDefinition, occurrence: ResolvedOccurrence): never {
+function unlinked(definition: ResolvedDefinition, occurrence: ResolvedOccurrence): RefusedDefinition {
   const { relation, alias, index } = occurrence;
   const miss = definition.nearMisses.get(index);
-  return refuse(
+  return refusal(
     `table ${display(relation.name)} (${alias}) is not linked to the key`,
     miss === undefined
       ? 'No equality between its columns and those of a table that leads to the key must hold: a change of one of its rows could affect every row of the tview.'

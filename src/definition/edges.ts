@@ -5,7 +5,6 @@
 import { quoteIdentifier, quoteQualified } from '../database/identifier.ts';
 import type { CatalogColumn, CatalogRelation } from './catalog.ts';
 import type { OccurrencePath } from './derive.ts';
-import type { KeyColumn } from './key.ts';
 import { type ColumnLookup, columnLookup, isTransparent, type Link } from './links.ts';
 import type { Edge, EdgeLink, ValueLocks } from './plan.ts';
 import {
@@ -33,7 +32,7 @@ export interface DerivedEdges {
 /** `relations`: the plan's sources, in their order. */
 export function deriveEdges(
   definition: ResolvedDefinition,
-  key: readonly KeyColumn[],
+  key: readonly CatalogColumn[],
   paths: readonly OccurrencePath[],
   relations: readonly CatalogRelation[],
 ): DerivedEdges {
@@ -76,7 +75,7 @@ export function deriveEdges(
       path: describe(definition, hop),
     }),
   );
-  const keyIsHashed = key.every(({ output }) => hasOneHash(output));
+  const keyIsHashed = key.every(hasOneHash);
   return { locks: { edges, keyIsHashed }, reads };
 }
 

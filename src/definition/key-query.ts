@@ -86,6 +86,22 @@ export function writeKeyQuery(
   };
 }
 
+/** Of an occurrence of which a change may reach any key. */
+export function everyKey(definition: ResolvedDefinition, index: number): KeyQuery {
+  return {
+    occurrence: {
+      index,
+      alias: definition.occurrences[index]!.alias,
+      mapping: 'everything',
+      keyColumns: null,
+      path: `${shownOccurrence(definition, index)} → every row`,
+      keyQuery: null,
+      probes: [],
+    },
+    reads: [],
+  };
+}
+
 /** The definition's aliases, made distinct: subqueries beside each other may use one twice. */
 function chooseAliases(definition: ResolvedDefinition, path: OccurrencePath): ReadonlyMap<number, string> {
   const taken = new Set(['changed']);

@@ -4,7 +4,7 @@
  * being necessary conditions; see `owners`).
  */
 import type { FuncCall, JoinExpr, RangeSubselect, RangeVar, SubLink } from '@pgsql/types';
-import { SqlState, TviewsError } from '../errors/errors.ts';
+import { type RefusedDefinition, SqlState, TviewsError } from '../errors/errors.ts';
 import type { Catalog, CatalogRelation } from './catalog.ts';
 import { columnName, conjuncts, isEquality, type Node, type SelectStmt, strings } from './grammar.ts';
 import { noteForms, noteUnordered, noteUnorderedArray } from './lint.ts';
@@ -16,10 +16,11 @@ import {
   refuse,
   refuseClauses,
   refuseFromItem,
-  refuseJoin,
   refuseSessionValue,
   refuseWholeRow,
-  refuseWindow,
+  unboundedBlock,
+  unboundedFullJoin,
+  unboundedRecursion,
 } from './refuse.ts';
 import {
   columnKey,
@@ -29,7 +30,7 @@ import {
   type ResolvedDefinition,
   type ResolvedOccurrence,
 } from './resolved.ts';
-import { findCommonTable, findEntry, lookUp, openScope, type Scope } from './scope.ts';
+import { type CommonTable, findCommonTable, findEntry, lookUp, openScope, type Scope } from './scope.ts';
 import { checkSource } from './source.ts';
 
 export function resolve(catalog: Catalog, trees: ReadonlyMap<number, SelectStmt>): ResolvedDefinition {
@@ -47,6 +48,25 @@ interface Block extends Item {
   readonly grouping: readonly Origin[] | null;
 }
 
+type Occurrences = readonly number[];
+
+/** By kind: for what the join's condition is necessary, and what is there in every row of it. */
+const joinKinds: Readonly<
+  Record<
+    string,
+    (
+      left: Occurrences,
+      right: Occurrences,
+      both: Occurrences,
+    ) => { readonly owners: Occurrences; readonly always: Occurrences }
+  >
+> = {
+  JOIN_INNER: (_left, _right, both) => ({ owners: both, always: both }),
+  JOIN_LEFT: (left, right) => ({ owners: right, always: left }),
+  JOIN_RIGHT: (left, right) => ({ owners: left, always: right }),
+  JOIN_FULL: () => ({ owners: [], always: [] }),
+};
+
 class Walk {
   private readonly catalog: Catalog;
   private readonly trees: ReadonlyMap<number, SelectStmt>;
@@ -58,6 +78,10 @@ class Walk {
   private readonly advice: Advice[] = [];
   /** The view whose text is being walked: what a message calls the place. */
   private where = 'the definition';
+  /** Why nothing can be derived from a change of what is met here; null where something can. */
+  private unbounded: RefusedDefinition | null = null;
+  /** The recursive WITH queries being walked, with their columns. */
+  private readonly recurring = new Map<CommonTable['query'], readonly NamedOrigin[]>();
 
   constructor(catalog: Catalog, trees: ReadonlyMap<number, SelectStmt>) {
     this.catalog = catalog;
@@ -87,51 +111,117 @@ class Walk {
     return tree;
   }
 
-  /** One SELECT. `outer` is what it may refer to outside itself: nothing, for a view or a plain derived table. */
+  /**
+   * One SELECT. `outer` is what it may refer to outside itself: nothing, for a view or a plain derived table. Where rows of
+   * it depend on rows that its columns do not name, no column of it is a link or a key.
+   */
   private block(select: SelectStmt, outer: Scope | null, place: BlockPlace): Block {
-    refuseClauses(select, place, `in ${this.where}`);
-    const scope = openScope(outer);
-    for (const node of select.withClause?.ctes ?? []) {
-      if (!('CommonTableExpr' in node)) throw internal('a WITH clause holds something else');
-      if (select.withClause?.recursive === true) {
-        refuse(
-          `WITH RECURSIVE ${node.CommonTableExpr.ctename ?? ''} in ${this.where} is not supported in a tview`,
-          'A changed row influences rows any number of steps away, which no fixed path reaches.',
-          'Keep the path or the ancestors in a column or a table of their own, and read that.',
-        );
-      }
-      // It sees the tables before it, and itself not at all: a copy of the scope as it stands.
-      const before: Scope = { parent: outer, entries: [], merged: [], tables: new Map(scope.tables) };
-      scope.tables.set(node.CommonTableExpr.ctename ?? '', { query: node.CommonTableExpr, scope: before });
+    refuseClauses(select, `in ${this.where}`);
+    const reason = unboundedBlock(select, place, `in ${this.where}`);
+    if (reason === null) return this.query(select, outer);
+    const { columns } = this.within(reason, () => this.query(select, outer));
+    const origin = computed('a column that depends on other rows');
+    return { columns: columns.map(({ name }) => ({ name, origin })), always: [], grouping: null };
+  }
+
+  /** Walks what nothing can be derived from: the outermost reason is the one to tell. */
+  private within<Walked>(reason: RefusedDefinition, walk: () => Walked): Walked {
+    const outside = this.unbounded;
+    this.unbounded ??= reason;
+    try {
+      return walk();
+    } finally {
+      this.unbounded = outside;
     }
+  }
+
+  private query(select: SelectStmt, outer: Scope | null): Block {
+    const scope = openScope(outer);
+    this.commonTables(select, scope, outer);
+    noteUnordered(select, (advice) => this.advise(advice), this.where);
+    if (select.larg !== undefined && select.rarg !== undefined)
+      return this.setOperation(select, select.larg, select.rarg, scope);
     if (select.valuesLists !== undefined) {
       this.visit(select.valuesLists, scope);
-      const [first] = select.valuesLists;
-      const width = first !== undefined && 'List' in first ? (first.List.items?.length ?? 0) : 0;
-      const columns = Array.from({ length: width }, (_, place) => ({
-        name: `column${place + 1}`,
-        origin: computed('a constant'),
-      }));
-      return { columns, always: [], grouping: null };
+      const names = valuesNames(select.valuesLists);
+      const origin = computed('a constant');
+      return { columns: names.map((name) => ({ name, origin })), always: [], grouping: null };
     }
     const items = (select.fromClause ?? []).map((item) => this.fromItem(item, scope));
     const always = items.flatMap((item) => item.always);
     this.condition(select.whereClause, scope, always);
     this.visit(select.groupClause, scope);
     this.visit(select.havingClause, scope);
+    this.visit(select.windowClause, scope);
     this.sortClause(select, scope);
     this.visit(select.limitCount, scope);
     this.visit(select.limitOffset, scope);
-    noteUnordered(select, place, (advice) => this.advise(advice), this.where);
-    // Which rows are among the first depends on rows that a condition from outside does not name: nothing is passed through.
-    const isCut = select.limitCount !== undefined || select.limitOffset !== undefined;
-    const columns = (select.targetList ?? []).map((target) => {
-      const named = this.output(target, scope);
-      return isCut ? { ...named, origin: computed('a column of a query with LIMIT or OFFSET') } : named;
-    });
+    const outputs = (select.targetList ?? []).map((target) => this.output(target, scope));
+    const columns = this.passedThrough(select, outputs, scope);
     const grouping = select.groupClause?.map((node) => this.originOf(node, scope)) ?? null;
-    this.noteGroups(grouping ?? []);
+    this.noteGroups(grouping ?? [], 'GROUP BY');
     return { columns, always, grouping };
+  }
+
+  private commonTables(select: SelectStmt, scope: Scope, outer: Scope | null): void {
+    const mayRecur = select.withClause?.recursive === true;
+    for (const node of select.withClause?.ctes ?? []) {
+      if (!('CommonTableExpr' in node)) throw internal('a WITH clause holds something else');
+      // It sees the tables before it, and itself not at all: a copy of the scope as it stands. With RECURSIVE it sees all.
+      const tables = mayRecur ? scope.tables : new Map(scope.tables);
+      const seen: Scope = { parent: outer, entries: [], merged: [], tables };
+      const query = node.CommonTableExpr;
+      scope.tables.set(query.ctename ?? '', { query, scope: seen, mayRecur });
+    }
+  }
+
+  /** Its ORDER BY has names of its columns or their numbers. */
+  private setOperation(select: SelectStmt, left: SelectStmt, right: SelectStmt, scope: Scope): Block {
+    const { columns } = this.block(left, scope, 'from');
+    this.block(right, scope, 'from');
+    this.visit(select.limitCount, scope);
+    this.visit(select.limitOffset, scope);
+    return { columns, always: [], grouping: null };
+  }
+
+  /**
+   * The columns by which a condition from outside reaches the rows inside. DISTINCT is no obstacle: of the rows that have
+   * one value of a column, it keeps the same ones whatever else there is.
+   */
+  private passedThrough(
+    select: SelectStmt,
+    outputs: readonly NamedOrigin[],
+    scope: Scope,
+  ): readonly NamedOrigin[] {
+    // Which rows are among the first depends on rows that a condition from outside does not name.
+    if (select.limitCount !== undefined || select.limitOffset !== undefined) {
+      const origin = computed('a column of a query with LIMIT or OFFSET');
+      return outputs.map(({ name }) => ({ name, origin }));
+    }
+    const on = (select.distinctClause ?? []).filter((node) => Object.keys(node).length > 0);
+    if (select.distinctClause !== undefined && on.length === 0) {
+      this.noteGroups(
+        outputs.map(({ origin }) => origin),
+        'DISTINCT',
+      );
+    }
+    if (on.length === 0) return outputs;
+    // Of each group one row: which one depends on the rows of the group, and on no others.
+    const groups = on.map((node) => this.distinctOn(node, outputs, scope));
+    this.noteGroups(groups, 'DISTINCT ON');
+    const origin = computed('a column that a query with DISTINCT ON is not distinct on');
+    return outputs.map((output) =>
+      groups.some((group) => isSameColumn(group, output.origin)) ? output : { name: output.name, origin },
+    );
+  }
+
+  /** As in ORDER BY, the name of an output column comes first. */
+  private distinctOn(node: Node, outputs: readonly NamedOrigin[], scope: Scope): Origin {
+    const name = 'ColumnRef' in node ? columnName(node.ColumnRef) : null;
+    const output = name?.relation === null ? outputs.find((one) => one.name === name.column) : undefined;
+    if (output !== undefined) return output.origin;
+    this.visit(node, scope);
+    return this.originOf(node, scope);
   }
 
   /** ORDER BY may name output columns; those were read where they are computed. */
@@ -185,12 +275,8 @@ class Walk {
     const aliases = strings(node.alias?.colnames);
     const common = node.schemaname === undefined ? findCommonTable(scope, node.relname ?? '') : null;
     if (common !== null) {
-      // Inlined where it is read: with nothing volatile in it, computing it twice gives the same rows.
-      const { ctequery, aliascolnames } = common.query;
-      if (ctequery === undefined || !('SelectStmt' in ctequery)) throw internal('a WITH query is no SELECT');
-      const inner = this.block(ctequery.SelectStmt, common.scope, 'from');
-      const columns = renamed(renamed(inner.columns, strings(aliascolnames)), aliases);
-      return this.enter(scope, alias, { columns, always: inner.always });
+      const { columns, always } = this.commonTable(common);
+      return this.enter(scope, alias, { columns: renamed(columns, aliases), always });
     }
     const relation = this.find(node.schemaname ?? 'pg_catalog', node.relname ?? '');
     this.met.add(relation.oid);
@@ -199,7 +285,7 @@ class Walk {
     }
     checkSource(relation, alias);
     const index = this.occurrences.length;
-    this.occurrences.push({ index, alias, relation, referenced: new Set() });
+    this.occurrences.push({ index, alias, relation, referenced: new Set(), unbounded: this.unbounded });
     const columns = relation.columns.map(
       ({ name }): NamedOrigin => ({ name, origin: { kind: 'column', occurrence: index, column: name } }),
     );
@@ -209,6 +295,35 @@ class Walk {
       { columns: renamed(columns, aliases), always: [index] },
       display(relation.name),
     );
+  }
+
+  /** Inlined where it is read: with nothing volatile in it, computing it twice gives the same rows. */
+  private commonTable({ query, scope, mayRecur }: CommonTable): Item {
+    const itself = this.recurring.get(query);
+    if (itself !== undefined) return { columns: itself, always: [] };
+    const { ctequery, ctename = '', search_clause, cycle_clause } = query;
+    if (ctequery === undefined || !('SelectStmt' in ctequery)) throw internal('a WITH query is no SELECT');
+    const select = ctequery.SelectStmt;
+    const aliases = strings(query.aliascolnames);
+    if (!mayRecur || !namesTable(select, ctename)) {
+      const { columns, always } = this.block(select, scope, 'from');
+      return { columns: renamed(columns, aliases), always };
+    }
+    const origin = computed(`a column of ${ctename}, which is recursive`);
+    const named = [
+      search_clause?.search_seq_column,
+      cycle_clause?.cycle_mark_column,
+      cycle_clause?.cycle_path_column,
+    ];
+    const own = renamed(
+      firstNames(select).map((name) => ({ name, origin })),
+      aliases,
+    );
+    const columns = [...own, ...named.flatMap((name) => (name === undefined ? [] : [{ name, origin }]))];
+    this.recurring.set(query, columns);
+    this.within(unboundedRecursion(ctename, this.where), () => this.block(select, scope, 'from'));
+    this.recurring.delete(query);
+    return { columns, always: [] };
   }
 
   /** An ordinary view stands for its query, as in PostgreSQL's rewriter. */
@@ -259,25 +374,29 @@ class Walk {
   }
 
   private join(node: JoinExpr, scope: Scope): Item {
+    if (node.jointype !== 'JOIN_FULL') return this.joinSides(node, scope);
+    return this.within(unboundedFullJoin(this.where), () => this.joinSides(node, scope));
+  }
+
+  private joinSides(node: JoinExpr, scope: Scope): Item {
     const kind = node.jointype ?? 'JOIN_INNER';
-    if (kind !== 'JOIN_INNER' && kind !== 'JOIN_LEFT') refuseJoin(kind);
     if (node.isNatural === true) throw internal('a NATURAL JOIN was not deparsed as USING');
     if (node.larg === undefined || node.rarg === undefined) throw internal('a JOIN lacks a side');
     const before = scope.entries.length;
     const mergedBefore = scope.merged.length;
-    const left = this.fromItem(node.larg, scope);
-    const right = this.fromItem(node.rarg, scope);
-    // What the condition is necessary for: both sides of an inner join, the nullable side of a left join (R5). A left row
-    // is there whether or not it finds a partner; a right row is nothing without one.
-    const owners = kind === 'JOIN_INNER' ? [...left.always, ...right.always] : right.always;
+    const left = this.side(node.larg, scope, kind === 'JOIN_RIGHT' || kind === 'JOIN_FULL');
+    const right = this.side(node.rarg, scope, kind === 'JOIN_LEFT' || kind === 'JOIN_FULL');
+    const both = [...left.always, ...right.always];
+    // What the condition is necessary for: both sides of an inner join, the nullable side of a left or right join (R5). A
+    // row of the other side is there whether or not it finds a partner; one of the nullable side is nothing without.
+    const found = joinKinds[kind]?.(left.always, right.always, both);
+    if (found === undefined) return refuseFromItem({ JoinExpr: node });
+    const { owners, always } = found;
     this.condition(node.quals, scope, owners);
     const using = strings(node.usingClause);
-    const merged = using.map((name) => this.mergeColumn(name, left, right, owners));
+    const merged = using.map((name) => this.mergeColumn(name, kind, left, right, owners));
     const others = [...left.columns, ...right.columns].filter(({ name }) => !using.includes(name));
-    const item: Item = {
-      columns: [...merged, ...others],
-      always: kind === 'JOIN_INNER' ? owners : left.always,
-    };
+    const item: Item = { columns: [...merged, ...others], always };
     if (node.alias === undefined) {
       scope.merged.unshift(...merged);
       if (node.join_using_alias?.aliasname !== undefined) {
@@ -292,7 +411,35 @@ class Walk {
     return this.enter(scope, node.alias.aliasname ?? '', { columns, always: item.always }, 'a join');
   }
 
-  private mergeColumn(name: string, left: Item, right: Item, owners: readonly number[]): NamedOrigin {
+  /**
+   * One side of a join. On the nullable side a column that a subquery takes from outside of the join is null where there is no
+   * partner, although the row it comes from is there: it is not that row's column any more.
+   */
+  private side(node: Node, scope: Scope, isNullable: boolean): Item {
+    const first = this.occurrences.length;
+    const entries = scope.entries.length;
+    const merged = scope.merged.length;
+    const item = this.fromItem(node, scope);
+    if (!isNullable) return item;
+    const hide = ({ name, origin }: NamedOrigin): NamedOrigin => {
+      const isOwn = origin.kind !== 'column' || origin.occurrence >= first;
+      return { name, origin: isOwn ? origin : computed('a column of the nullable side of an outer join') };
+    };
+    for (const [place, entry] of scope.entries.entries()) {
+      if (place >= entries) scope.entries[place] = { ...entry, columns: entry.columns.map(hide) };
+    }
+    const added = scope.merged.length - merged;
+    scope.merged = scope.merged.map((column, place) => (place < added ? hide(column) : column));
+    return { columns: item.columns.map(hide), always: item.always };
+  }
+
+  private mergeColumn(
+    name: string,
+    kind: string,
+    left: Item,
+    right: Item,
+    owners: readonly number[],
+  ): NamedOrigin {
     const one = left.columns.find((column) => column.name === name)?.origin;
     const other = right.columns.find((column) => column.name === name)?.origin;
     // A function's columns are not listed; a USING column of one of those computes nothing from a table.
@@ -300,7 +447,10 @@ class Walk {
     if (one?.kind === 'column' && other?.kind === 'column') {
       this.equate({ ...one, casts: [] }, { ...other, casts: [] }, owners);
     }
-    return { name, origin: one ?? computed('a column of a function') };
+    if (kind === 'JOIN_FULL') return { name, origin: computed('a column of either side of a FULL JOIN') };
+    // The column of the side that is always there.
+    const origin = kind === 'JOIN_RIGHT' ? other : one;
+    return { name, origin: origin ?? computed('a column of a function') };
   }
 
   // Conditions and expressions --------------------------------------------------------------------------------------
@@ -336,6 +486,8 @@ class Walk {
 
   private equate(left: Equality['left'], right: Equality['right'], owners: readonly number[]): void {
     if (left.occurrence === right.occurrence) return;
+    // What an unbounded occurrence is compared with does not bound it.
+    if ([left, right].some(({ occurrence }) => this.occurrences[occurrence]!.unbounded !== null)) return;
     this.equalities.push({ left, right, owners: new Set(owners) });
   }
 
@@ -386,8 +538,6 @@ class Walk {
     } else if ('SelectStmt' in part || 'RangeVar' in part) {
       throw internal('a query stands where the walk expects none');
     } else {
-      // A function's, or that of JSON_ARRAYAGG and JSON_OBJECTAGG.
-      if ('over' in node && node.over !== undefined) refuseWindow(`in ${this.where}`);
       for (const value of Object.values(node)) this.visit(value, scope);
       if ('FuncCall' in part) this.noteExtreme(part.FuncCall, scope);
     }
@@ -415,7 +565,7 @@ class Walk {
     if (origin.kind === 'column') this.occurrences[origin.occurrence]!.referenced.add(origin.column);
   }
 
-  private noteGroups(grouping: readonly Origin[]): void {
+  private noteGroups(grouping: readonly Origin[], clause: string): void {
     for (const origin of grouping) {
       if (origin.kind !== 'column') continue;
       const { occurrence, column } = origin;
@@ -423,7 +573,7 @@ class Walk {
       const isGrouped = (name: string): boolean =>
         grouping.some((one) => one.kind === 'column' && one.occurrence === occurrence && one.column === name);
       // With its primary key beside it there is only one row to show.
-      if (primaryKey?.every(isGrouped) !== true) this.noteForms(origin, `GROUP BY ${column}`);
+      if (primaryKey?.every(isGrouped) !== true) this.noteForms(origin, `${clause} ${column}`);
     }
   }
 
@@ -443,6 +593,38 @@ class Walk {
   private advise(advice: Advice): void {
     if (!this.advice.some(({ message }) => message === advice.message)) this.advice.push(advice);
   }
+}
+
+/** Whether a query names a table without its schema: a WITH query that names itself is recursive. */
+function namesTable(node: unknown, name: string): boolean {
+  if (Array.isArray(node)) return node.some((element) => namesTable(element, name));
+  if (typeof node !== 'object' || node === null) return false;
+  const part = node as Node;
+  if ('RangeVar' in part) return part.RangeVar.schemaname === undefined && part.RangeVar.relname === name;
+  return Object.values(node).some((value) => namesTable(value, name));
+}
+
+/** The columns of a query by the names its first SELECT gives them. */
+function firstNames(select: SelectStmt): readonly string[] {
+  if (select.larg !== undefined) return firstNames(select.larg);
+  return select.valuesLists === undefined
+    ? (select.targetList ?? []).map(outputName)
+    : valuesNames(select.valuesLists);
+}
+
+function valuesNames(lists: readonly Node[]): readonly string[] {
+  const [first] = lists;
+  const width = first !== undefined && 'List' in first ? (first.List.items?.length ?? 0) : 0;
+  return Array.from({ length: width }, (_, place) => `column${place + 1}`);
+}
+
+function isSameColumn(one: Origin, other: Origin): boolean {
+  return (
+    one.kind === 'column' &&
+    other.kind === 'column' &&
+    one.occurrence === other.occurrence &&
+    one.column === other.column
+  );
 }
 
 function computed(how: string): Origin {

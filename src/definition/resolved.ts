@@ -1,4 +1,6 @@
 /** What resolving a definition yields: every occurrence of a table and every equality that binds two of them. */
+
+import type { RefusedDefinition } from '../errors/errors.ts';
 import type { CatalogRelation } from './catalog.ts';
 import type { Advice } from './plan.ts';
 
@@ -19,6 +21,8 @@ export interface ResolvedOccurrence {
   readonly relation: CatalogRelation;
   /** Columns the definition reads through this occurrence. */
   readonly referenced: ReadonlySet<string>;
+  /** Why nothing can be derived from a change of it: the construct it stands in. Null where something can. */
+  readonly unbounded: RefusedDefinition | null;
 }
 
 /** One side of an equality: a column, and the casts around it from the inside out, as SQL. */

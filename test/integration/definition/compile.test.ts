@@ -115,6 +115,39 @@ describe('paths', () => {
       paths: ['local: a (a.id)', 'local: b (b.id = id)'],
     },
     {
+      promise: 'RIGHT JOIN is a LEFT JOIN turned round, with USING as well',
+      setup: 'CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int, x int); CREATE TABLE d (y int)',
+      sql: 'SELECT id, x, d.y FROM d RIGHT JOIN (b RIGHT JOIN a USING (id)) ON d.y = b.x',
+      paths: ['mapped: d → b (b.x = d.y)', 'local: b (b.id = id)', 'local: a (a.id)'],
+      keys: ['id'],
+    },
+    {
+      promise: 'CROSS JOIN with the equality in WHERE',
+      sql: 'SELECT p.pk_product, c.name FROM product p CROSS JOIN category c WHERE c.pk_category = p.fk_category',
+      paths: [
+        'local: product p (p.pk_product)',
+        'mapped: category c → product p (p.fk_category = c.pk_category)',
+      ],
+    },
+    {
+      promise: 'DISTINCT is a GROUP BY of all columns, at the top and in a derived table',
+      sql: `SELECT DISTINCT p.fk_category, p.status, x.rating FROM product p
+            LEFT JOIN (SELECT DISTINCT r.fk_product, r.rating FROM review r) x ON x.fk_product = p.pk_product`,
+      key: ['fk_category'],
+      paths: [
+        'local: product p (p.fk_category)',
+        'mapped: review r → product p (p.pk_product = r.fk_product)',
+      ],
+    },
+    {
+      promise: 'DISTINCT ON is passed through by the columns it is distinct on',
+      sql: `SELECT DISTINCT ON (r.fk_product) r.fk_product, r.title, x.name FROM review r
+            JOIN (SELECT DISTINCT ON (p.pk_product, p.name) p.pk_product AS id, p.name FROM product p ORDER BY 1, 2) x ON x.id = r.fk_product
+            ORDER BY r.fk_product, r.created_at DESC, r.pk_review`,
+      key: ['fk_product'],
+      paths: ['local: review r (r.fk_product)', 'local: product p (p.pk_product = fk_product)'],
+    },
+    {
       promise: 'an aliased join is its two sides',
       setup:
         'CREATE TABLE a (id int PRIMARY KEY, x int); CREATE TABLE b (id int, x int); CREATE TABLE d (y int)',
@@ -378,6 +411,23 @@ describe('advice', () => {
     expect(plan.advice.map(({ message }) => message)).toEqual([
       'jsonb_agg() without ORDER BY in the definition: the order of its elements is not determined',
       'ARRAY(SELECT …) without ORDER BY in the definition: the order of its elements is not determined',
+    ]);
+  });
+
+  test('is given where the order decides which rows are kept, or what a window sees', async () => {
+    const plan = await compileAlone(
+      client,
+      'shop',
+      `SELECT DISTINCT ON (r.fk_product) r.fk_product, row_number() OVER w AS a, lag(r.title) OVER (PARTITION BY r.fk_product) AS b,
+              jsonb_agg(r.title) OVER (w ORDER BY r.pk_review) AS c, rank() OVER w AS d, row_number() OVER o AS e
+       FROM review r WINDOW w AS (PARTITION BY r.rating), o AS (PARTITION BY r.rating ORDER BY r.pk_review)
+       ORDER BY r.fk_product LIMIT 5`,
+      { key: ['fk_product'], fullRefresh: '*' },
+    );
+    expect(plan.advice.map(({ message }) => message)).toEqual([
+      'row_number() OVER a window without ORDER BY in the definition: which row it sees is not determined',
+      'lag() OVER a window without ORDER BY in the definition: which row it sees is not determined',
+      'DISTINCT ON without a further ORDER BY in the definition: which row of a group is kept is not determined',
     ]);
   });
 

@@ -2,10 +2,13 @@
 import type pg from 'pg';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import { compileDefinition } from '../../../src/definition/compile.ts';
+import type { FullRefresh } from '../../../src/definition/full-refresh.ts';
 import type { RefreshPlan } from '../../../src/definition/plan.ts';
 
 export interface CompileOptions {
   readonly key?: readonly string[];
+  /** `*`, or oids. */
+  readonly fullRefresh?: FullRefresh;
   readonly name?: string;
   /** Tables that are tviews. */
   readonly tviews?: readonly string[];
@@ -30,6 +33,7 @@ export async function compileIn(
     view: { schema, name: `v_${name}` },
     table: { schema, name: `tv_${name}` },
     key: options.key ?? null,
+    fullRefresh: options.fullRefresh ?? [],
     isTview: (oid) => rows.some((row) => row.oid === oid),
   });
 }

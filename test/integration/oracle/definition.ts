@@ -10,6 +10,8 @@ export interface Definition {
   readonly name: string;
   readonly query: string;
   readonly key: readonly string[];
+  /** `WITH (full_refresh = '*')`. */
+  readonly fullRefresh?: boolean;
 }
 
 export interface Definitions {
@@ -22,14 +24,15 @@ interface Made {
   readonly query: string;
   /** Without its name. */
   readonly relation: Omit<Relation, 'name'>;
+  readonly fullRefresh?: boolean;
 }
 
 export function randomDefinitions(random: Random, schema: Schema): Definitions {
   const relations = relationsOf(schema);
   const views: Definition[] = [];
   const tviews: Definition[] = [];
-  const add = (into: Definition[], name: string, { query, relation }: Made): void => {
-    into.push({ name, query, key: relation.key });
+  const add = (into: Definition[], name: string, { query, relation, fullRefresh = false }: Made): void => {
+    into.push({ name, query, key: relation.key, fullRefresh });
     relations.push({ ...relation, name });
   };
   // The second may be one over the first.
@@ -63,7 +66,7 @@ const linkColumnsOf = ({ links }: Relation): string[] => links.flatMap(({ column
 const isFirst = (name: string, i: number, all: readonly string[]): boolean => all.indexOf(name) === i;
 
 function tview(random: Random, relations: readonly Relation[]): Made {
-  switch (random.weighted({ rows: 6, grouped: 2, byLink: 1, derived: 1 })) {
+  switch (random.weighted({ rows: 6, grouped: 2, byLink: 1, derived: 1, whole: 1 })) {
     case 'rows':
       return rows(random, relations);
     case 'grouped':
@@ -72,7 +75,35 @@ function tview(random: Random, relations: readonly Relation[]): Made {
       return byLink(random, relations) ?? rows(random, relations);
     case 'derived':
       return derived(random, relations) ?? rows(random, relations);
+    case 'whole':
+      return whole(random, relations);
   }
+}
+
+/** What any row of a table can change in every row: each transaction that changes such a table computes all rows, alone. */
+function whole(random: Random, relations: readonly Relation[]): Made {
+  const root = random.pick(relations);
+  const other = random.pick(relations);
+  const expressions = new Expressions(random, relations, 3);
+  const row = expressions.row(root);
+  const query = emptyQuery();
+  const columns = columnsList(row.alias, [...root.key, ...linkColumnsOf(root)].filter(isFirst));
+  const key = columnsList(row.alias, root.key);
+  const number = `${row.alias}.${random.pick(root.numbers)}`;
+  const far = random.pick(other.numbers);
+  const isUnion = random.chance(0.3);
+  const data = random.pick([
+    `jsonb_build_object('total', (SELECT sum(o.${far}) FROM ${other.name} o))`,
+    `jsonb_build_object('below', (SELECT count(*) FROM ${other.name} o WHERE o.${far} < ${number}), 'row', ${expressions.document(row, query, 1)})`,
+    // A row of both branches has one place in each.
+    ...(isUnion ? [] : [`jsonb_build_object('place', rank() OVER (ORDER BY ${number}, ${key}))`]),
+  ]);
+  const select = (...conditions: string[]): string =>
+    `SELECT ${columns}, ${number} AS x, ${data} AS data ${fromClause(row, query)}${whereClause({ ...query, where: [...query.where, ...conditions] })}`;
+  const text = isUnion
+    ? `${select(expressions.filter(row, 0))} UNION ${select(expressions.filter(row, 0))}`
+    : `${select()}${random.chance(0.5) ? ` ORDER BY ${number}, ${key} LIMIT ${random.int(1, 5)}` : ''}`;
+  return { query: text, relation: asSource(root), fullRefresh: true };
 }
 
 /** What a tview has is read by others as a number and as a document. */
