@@ -24,6 +24,16 @@ export async function compileIn(
   const name = options.name ?? 'x';
   await client.query(`SET LOCAL search_path = ${schema}`);
   await client.query(`CREATE VIEW v_${name} AS ${query}`);
+  return await compileView(client, schema, name, options);
+}
+
+/** Compiles `v_<name>`, which is there. */
+export async function compileView(
+  client: pg.Client,
+  schema: string,
+  name: string,
+  options: CompileOptions,
+): Promise<RefreshPlan> {
   const { rows } = await client.query<{ oid: number }>(
     'SELECT oid FROM pg_class WHERE relname = ANY ($1) AND relnamespace = $2::regnamespace',
     [options.tviews ?? [], schema],
