@@ -47,6 +47,7 @@ export function imagesRelation(json: string, columns: readonly Column[]): string
     const collate = collation === null ? '' : ` COLLATE ${collation}`;
     return `(${value}::${type}${collate}) AS ${quoteIdentifier(name)}`;
   });
+  if (columns.length === 0) return `SELECT\nFROM jsonb_array_elements(${json}) AS image`;
   return `SELECT ${output.join(', ')}\nFROM jsonb_to_recordset(${json}) AS image (${declared.join(', ')})`;
 }
 

@@ -90,10 +90,7 @@ BEGIN
     IF tells_keys THEN
       ${hang(tellKeys(tview), 6)}
     END IF;
-    IF cardinality(${keyVariable(0)}) > ${keysWithoutAsking} THEN
-      SELECT cardinality(${keyVariable(0)}) > c.reltuples * ${options.fullRefreshShare} INTO many
-      FROM pg_class AS c WHERE c.oid = ${quoteLiteral(quoteQualified(plan.table))}::regclass AND c.reltuples >= 0;
-    END IF;
+    ${hang(decideMany(tview, options), 4)}
   END IF;
 
   -- Recompute and write. Nobody else writes these rows now, so nothing here waits with what it has computed in hand.
@@ -125,6 +122,16 @@ END`;
 -- Its settings are those of flush, which alone calls it: each SET clause here would cost time for every tview of a flush.
 LANGUAGE plpgsql SECURITY DEFINER
 AS ${dollarQuote(body)};`;
+}
+
+/** From how many keys on all rows are computed at once. */
+function decideMany({ plan }: RefreshedTview, options: RefreshOptions): string {
+  const keys = `cardinality(${keyVariable(0)})`;
+  if (plan.isComputedWhole === true) return `many := ${keys} > 1;`;
+  return `IF ${keys} > ${keysWithoutAsking} THEN
+  SELECT ${keys} > c.reltuples * ${options.fullRefreshShare} INTO many
+  FROM pg_class AS c WHERE c.oid = ${quoteLiteral(quoteQualified(plan.table))}::regclass AND c.reltuples >= 0;
+END IF;`;
 }
 
 /** The name in `changes` under which a tview is told at which of its own rows to look: `{"tview": 3, "all": true}`. */

@@ -11,13 +11,13 @@ import { type DerivedEdges, deriveEdges } from './edges.ts';
 import { coverUnbounded, type FullRefresh } from './full-refresh.ts';
 import { parseSelect, type SelectStmt } from './grammar.ts';
 import { indexAdvice } from './index-advice.ts';
-import { chooseKey } from './key.ts';
+import { type ChosenKey, chooseKey, type KeyColumn } from './key.ts';
 import { everyKey, type KeyQuery, writeKeyQuery } from './key-query.ts';
 import { refuseStranger } from './owner.ts';
-import type { Advice, Column, QualifiedName, RefreshPlan, Source } from './plan.ts';
+import type { Advice, Column, Occurrence, QualifiedName, RefreshPlan, Source } from './plan.ts';
 import { display, refuse } from './refuse.ts';
 import { resolve } from './resolve.ts';
-import type { ResolvedDefinition } from './resolved.ts';
+import type { Origin, ResolvedDefinition, ResolvedOccurrence } from './resolved.ts';
 import { refuseTypes } from './types.ts';
 
 export interface CompileInput {
@@ -53,11 +53,16 @@ export async function compileDefinition(executor: SqlExecutor, input: CompileInp
   refuseItself(definition, input.table);
   refuseConstant(definition);
   const key = chooseKey(definition, catalog, input.key, input.table.name.replace(/^tv_/, ''));
-  const { bounded, unbounded } = derivePaths(definition, key.columns);
+  const { bounded, unbounded } = derivePaths(definition, key.readings);
   coverUnbounded(definition, key, unbounded, input.fullRefresh);
-  const columns = key.columns instanceof RefusedDefinition ? [] : key.columns;
+  const keyAt = (occurrence: number): readonly KeyColumn[] => {
+    const columns = key.readings[definition.occurrences[occurrence]!.reading]!;
+    return columns instanceof RefusedDefinition ? [] : columns;
+  };
   const queries = new Map<number, KeyQuery>([
-    ...bounded.map((path) => [path.occurrence, writeKeyQuery(definition, columns, path)] as const),
+    ...bounded.map(
+      (path) => [path.occurrence, writeKeyQuery(definition, keyAt(path.occurrence), path)] as const,
+    ),
     ...[...unbounded.keys()].map((index) => [index, everyKey(definition, index)] as const),
   ]);
   const relations = [...new Set(definition.occurrences.map(({ relation }) => relation))];
@@ -69,6 +74,7 @@ export async function compileDefinition(executor: SqlExecutor, input: CompileInp
     columns: catalog.root.columns.map(planColumn),
     key: key.outputs.map(planColumn),
     sources: relations.map((relation) => planSource(catalog, definition, relation, queries, reads)),
+    ...(isComputedWhole(definition, key) && { isComputedWhole: true }),
     locks,
     advice: [...definition.advice, ...advice, ...indexAdvice(definition, bounded)],
   };
@@ -103,6 +109,24 @@ function refuseItself(definition: ResolvedDefinition, table: QualifiedName): voi
       'Read the tables it is computed from.',
     );
   }
+}
+
+/** PostgreSQL takes a condition on columns into a window's query where every partition has them, and into no FULL JOIN. */
+function isComputedWhole({ readings, hasFullJoin }: ResolvedDefinition, key: ChosenKey): boolean {
+  const isInKey = (columns: readonly KeyColumn[], partition: readonly Origin[]): boolean =>
+    columns.every(
+      (column) =>
+        column.kind === 'constant' ||
+        partition.some(
+          (part) =>
+            part.kind === 'column' && part.occurrence === column.occurrence && part.column === column.column,
+        ),
+    );
+  const isCut = readings.some(({ partitions }, reading) => {
+    const columns = key.readings[reading]!;
+    return !(columns instanceof RefusedDefinition) && !partitions.every((part) => isInKey(columns, part));
+  });
+  return hasFullJoin || isCut;
 }
 
 function planColumn({ name, type, collation }: CatalogColumn): Column {
@@ -142,8 +166,27 @@ function planSource(
       .map(({ name }) => name)
       .filter((name) => readsVirtual || referenced.has(name)),
     primaryKey: relation.primaryKey,
-    occurrences: own.map(({ index }) => queries.get(index)!.occurrence),
+    occurrences: distinctOccurrences(own, queries),
   };
+}
+
+/** What several readings have in common, they derive in the same way. */
+function distinctOccurrences(
+  own: readonly ResolvedOccurrence[],
+  queries: ReadonlyMap<number, KeyQuery>,
+): readonly Occurrence[] {
+  const distinct = new Map<string, Occurrence>();
+  const seen = new Map<string, number>();
+  for (const { index, reading } of own) {
+    const { occurrence } = queries.get(index)!;
+    const { alias, path, keyQuery } = occurrence;
+    const name = JSON.stringify([reading, alias, path, keyQuery]);
+    const times = (seen.get(name) ?? 0) + 1;
+    seen.set(name, times);
+    const same = JSON.stringify([times, alias, path, keyQuery]);
+    if (!distinct.has(same)) distinct.set(same, occurrence);
+  }
+  return [...distinct.values()];
 }
 
 /** What PostgreSQL itself says is read: the walk should have found all of it, and if not, more is only slower. */

@@ -9,7 +9,7 @@
  */
 
 import { RefusedDefinition } from '../errors/errors.ts';
-import type { KeyColumn } from './key.ts';
+import type { KeyColumn, ReadingKey } from './key.ts';
 import {
   type ColumnLookup,
   castsSafely,
@@ -31,9 +31,17 @@ export interface OccurrencePath {
   readonly occurrence: number;
   /** From the occurrence to one that has the key; empty where it has the key itself. */
   readonly hops: readonly Hop[];
-  /** For each key column, the column that has it in the last occurrence of the path. */
-  readonly keyColumns: readonly string[];
+  /** For each key column, what it is in the last occurrence of the path. */
+  readonly keyParts: readonly KeyPart[];
 }
+
+export type KeyPart =
+  | { readonly kind: 'column'; readonly column: string }
+  | { readonly kind: 'constant'; readonly sql: string };
+
+/** The columns among the parts. */
+export const columnsOf = (parts: readonly KeyPart[]): readonly string[] =>
+  parts.flatMap((part) => (part.kind === 'column' ? [part.column] : []));
 
 export interface DerivedPaths {
   readonly bounded: readonly OccurrencePath[];
@@ -41,26 +49,19 @@ export interface DerivedPaths {
   readonly unbounded: ReadonlyMap<number, RefusedDefinition>;
 }
 
-/** @param key where it is a refusal, there is nothing for a path to lead to. */
-export function derivePaths(
-  definition: ResolvedDefinition,
-  key: readonly KeyColumn[] | RefusedDefinition,
-): DerivedPaths {
+/** @param keys for each reading; where one is a refusal, there is nothing for its paths to lead to */
+export function derivePaths(definition: ResolvedDefinition, keys: readonly ReadingKey[]): DerivedPaths {
   const { occurrences } = definition;
-  const all = (reason: RefusedDefinition): DerivedPaths => ({
-    bounded: [],
-    unbounded: new Map(occurrences.map(({ index, unbounded }) => [index, unbounded ?? reason])),
-  });
-  if (key instanceof RefusedDefinition) return all(key);
   const columnOf = columnLookup(definition);
   const links = closeLinks(definition, columnOf);
   const paths = new Map<number, OccurrencePath>();
-  for (const { index, unbounded } of occurrences) {
-    if (unbounded !== null) continue;
-    const keyColumns = ownKey(index, key, links, columnOf);
-    if (keyColumns !== null) paths.set(index, { occurrence: index, hops: [], keyColumns });
+  for (const { index, unbounded, reading } of occurrences) {
+    const key = keys[reading]!;
+    if (unbounded !== null || key instanceof RefusedDefinition) continue;
+    const keyParts = ownKey(index, key, links, columnOf);
+    if (keyParts !== null) paths.set(index, { occurrence: index, hops: [], keyParts });
   }
-  if (paths.size === 0) return all(spreadKey(definition, key));
+  const rooted = new Set([...paths.keys()].map((index) => occurrences[index]!.reading));
   const hops = new Hops(links, occurrences.length);
   // Level by level away from the roots, so that each path is a shortest one and ends with its parent's. A parent that
   // shares fewer columns comes last: in a schema where every table has a tenant, the tenant alone is a link, and a bad one.
@@ -71,21 +72,26 @@ export function derivePaths(
       if (paths.has(index) || grown >= atMost) continue;
       const parent = level.find((to) => hops.links(index, to).length > 0 && isWide(index, to));
       if (parent === undefined) continue;
-      const { hops: rest, keyColumns } = paths.get(parent)!;
+      const { hops: rest, keyParts } = paths.get(parent)!;
       const hop = { to: parent, links: hops.links(index, parent) };
-      paths.set(index, { occurrence: index, hops: [hop, ...rest], keyColumns });
+      paths.set(index, { occurrence: index, hops: [hop, ...rest], keyParts });
       grown += 1;
     }
     return grown > 0;
   };
   while (grow((from, to) => hops.isWidest(from, to), Number.POSITIVE_INFINITY) || grow(() => true, 1));
+  const reasonFor = (occurrence: ResolvedOccurrence): RefusedDefinition => {
+    const key = keys[occurrence.reading]!;
+    if (occurrence.unbounded !== null) return occurrence.unbounded;
+    if (key instanceof RefusedDefinition) return key;
+    if (!rooted.has(occurrence.reading)) return spreadKey(definition, key);
+    return occurrence.peering ?? unlinked(definition, occurrence);
+  };
   return {
     bounded: occurrences.flatMap(({ index }) => paths.get(index) ?? []),
     unbounded: new Map(
       occurrences.flatMap((occurrence) =>
-        paths.has(occurrence.index)
-          ? []
-          : [[occurrence.index, occurrence.unbounded ?? unlinked(definition, occurrence)]],
+        paths.has(occurrence.index) ? [] : [[occurrence.index, reasonFor(occurrence)]],
       ),
     ),
   };
@@ -97,9 +103,13 @@ function ownKey(
   key: readonly KeyColumn[],
   links: readonly Link[],
   columnOf: ColumnLookup,
-): readonly string[] | null {
-  const columns: string[] = [];
+): readonly KeyPart[] | null {
+  const parts: KeyPart[] = [];
   for (const wanted of key) {
+    if (wanted.kind === 'constant') {
+      parts.push({ kind: 'constant', sql: wanted.sql });
+      continue;
+    }
     const candidates =
       wanted.occurrence === occurrence
         ? [wanted.column]
@@ -117,9 +127,9 @@ function ownKey(
       return candidate.generated !== 'virtual' && castsSafely(candidate, wanted.output);
     });
     if (found === undefined) return null;
-    columns.push(found);
+    parts.push({ kind: 'column', column: found });
   }
-  return columns;
+  return parts;
 }
 
 /** Which occurrences can be whose parents. */
@@ -151,7 +161,8 @@ class Hops {
 }
 
 function spreadKey(definition: ResolvedDefinition, key: readonly KeyColumn[]): RefusedDefinition {
-  const tables = [...new Set(key.map(({ occurrence }) => definition.occurrences[occurrence]!))];
+  const places = key.flatMap((column) => (column.kind === 'column' ? [column.occurrence] : []));
+  const tables = [...new Set(places)].map((occurrence) => definition.occurrences[occurrence]!);
   const names = tables.map(({ relation, alias }) => `${display(relation.name)} (${alias})`).join(' and ');
   return refusal(
     `the key (${key.map(({ output }) => output.name).join(', ')}) is spread over ${names}`,

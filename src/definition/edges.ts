@@ -85,13 +85,13 @@ function distinctHops(definition: ResolvedDefinition, paths: readonly Occurrence
   const representative = new Map<number, number>();
   const found: Hop[] = [];
   const byDepth = paths.toSorted((a, b) => a.hops.length - b.hops.length || a.occurrence - b.occurrence);
-  for (const { occurrence, hops, keyColumns } of byDepth) {
+  for (const { occurrence, hops, keyParts } of byDepth) {
     const { relation } = definition.occurrences[occurrence]!;
     const [hop] = hops;
     const near = hop === undefined ? null : representative.get(hop.to)!;
     const way =
       hop === undefined
-        ? keyColumns
+        ? keyParts
         : hop.links.map(({ from, to }) => [from.column, from.casts, to.column, to.casts]);
     const name = JSON.stringify([relation.oid, near, way]);
     const known = same.get(name);

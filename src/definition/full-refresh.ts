@@ -35,7 +35,8 @@ export function coverUnbounded(
       `${hint} Or accept that each transaction that changes what stands there computes every row, alone: WITH (full_refresh = '${names.replaceAll("'", "''")}').`,
     );
   }
-  if (key.outputs.length === 0 && key.columns instanceof RefusedDefinition) throw key.columns;
+  const [noKey] = key.readings;
+  if (key.outputs.length === 0 && noKey instanceof RefusedDefinition) throw noKey;
 }
 
 /** A table that is misspelt, or read no more, would be listed in vain. */

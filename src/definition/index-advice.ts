@@ -4,7 +4,7 @@
  */
 import { quoteIdentifier, quoteQualified } from '../database/identifier.ts';
 import type { CatalogRelation } from './catalog.ts';
-import type { OccurrencePath } from './derive.ts';
+import { columnsOf, type OccurrencePath } from './derive.ts';
 import type { Advice } from './plan.ts';
 import { display } from './refuse.ts';
 import type { ResolvedDefinition } from './resolved.ts';
@@ -17,6 +17,7 @@ export function indexAdvice(
   const want = (occurrence: number, columns: readonly string[], purpose: string): void => {
     const { relation } = definition.occurrences[occurrence]!;
     const wanted = [...new Set(columns)];
+    if (wanted.length === 0) return;
     if (hasIndex(relation, wanted)) return;
     const hint = `CREATE INDEX ON ${quoteQualified(relation.name)} (${wanted.map(quoteIdentifier).join(', ')});`;
     if (advice.has(hint)) return;
@@ -36,9 +37,9 @@ export function indexAdvice(
       );
     }
   }
-  for (const { occurrence, hops, keyColumns } of paths) {
+  for (const { occurrence, hops, keyParts } of paths) {
     const [first] = hops;
-    const columns = first === undefined ? keyColumns : first.links.map(({ from }) => from.column);
+    const columns = first === undefined ? columnsOf(keyParts) : first.links.map(({ from }) => from.column);
     want(occurrence, columns, 'rows are recomputed');
   }
   return [...advice.values()];

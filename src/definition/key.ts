@@ -4,19 +4,20 @@ import type { Catalog, CatalogColumn } from './catalog.ts';
 import { refusal, refuse } from './refuse.ts';
 import { columnKey, type NamedOrigin, type ResolvedDefinition } from './resolved.ts';
 
-/** One key column: as the tview has it, and the source column it is. */
-export interface KeyColumn {
-  readonly output: CatalogColumn;
-  readonly occurrence: number;
-  readonly column: string;
-}
+/** One key column: as the tview has it, and the source column it is, or the constant. */
+export type KeyColumn = { readonly output: CatalogColumn } & (
+  | { readonly kind: 'column'; readonly occurrence: number; readonly column: string }
+  | { readonly kind: 'constant'; readonly sql: string }
+);
 
 export interface ChosenKey {
   /** Empty: there is none. */
   readonly outputs: readonly CatalogColumn[];
-  /** Why no source has it, where none has: then nothing bounds what a change reaches. */
-  readonly columns: readonly KeyColumn[] | RefusedDefinition;
+  /** For each reading; or why no source has it there: then nothing bounds what a change reaches. */
+  readonly readings: readonly ReadingKey[];
 }
+
+export type ReadingKey = readonly KeyColumn[] | RefusedDefinition;
 
 const sayWhich = "Name the columns that identify a row: CREATE TVIEW … WITH (key = 'column, …') AS ….";
 
@@ -27,23 +28,36 @@ export function chooseKey(
   entity: string,
 ): ChosenKey {
   const names = wanted ?? conventionalKey(definition, entity);
-  if (names instanceof RefusedDefinition) return { outputs: [], columns: names };
+  if (names instanceof RefusedDefinition) {
+    return { outputs: [], readings: definition.readings.map(() => names) };
+  }
   const outputs = names.map((name) => {
     const output = catalog.root.columns.find((column) => column.name === name);
     if (output !== undefined) return checkedOutput(output);
     return refuse(
       `key column "${name}" is not among the columns of the definition`,
-      `The definition has the columns ${definition.outputs.map((column) => column.name).join(', ')}.`,
+      `The definition has the columns ${catalog.root.columns.map((column) => column.name).join(', ')}.`,
       sayWhich,
     );
   });
+  return {
+    outputs,
+    readings: definition.readings.map((reading) => readingKey(definition, reading, outputs)),
+  };
+}
+
+function readingKey(
+  definition: ResolvedDefinition,
+  { outputs: origins }: ResolvedDefinition['readings'][number],
+  outputs: readonly CatalogColumn[],
+): ReadingKey {
   const columns: KeyColumn[] = [];
   for (const output of outputs) {
-    const found = keyColumn(definition, definition.outputs.find(({ name }) => name === output.name)!, output);
-    if (found instanceof RefusedDefinition) return { outputs, columns: found };
+    const found = keyColumn(definition, origins.find(({ name }) => name === output.name)!, output);
+    if (found instanceof RefusedDefinition) return found;
     columns.push(found);
   }
-  return { outputs, columns };
+  return columns;
 }
 
 /** Without `WITH (key = …)`: pk_<entity>, else the groups, else the primary key of the first table. */
@@ -51,7 +65,7 @@ function conventionalKey(
   definition: ResolvedDefinition,
   entity: string,
 ): readonly string[] | RefusedDefinition {
-  const { outputs, grouping } = definition;
+  const { outputs, grouping } = definition.readings[0]!;
   const conventional = `pk_${entity}`;
   if (outputs.some(({ name }) => name === conventional)) return [conventional];
   const outputOf = (occurrence: number, column: string): string | undefined =>
@@ -92,6 +106,7 @@ function keyColumn(
   { name, origin }: NamedOrigin,
   output: CatalogColumn,
 ): KeyColumn | RefusedDefinition {
+  if (origin.kind === 'constant') return { output, kind: 'constant', sql: origin.sql };
   if (origin.kind !== 'column') {
     return refusal(
       `key column "${name}" is computed`,
@@ -117,5 +132,5 @@ function keyColumn(
       `Add NOT NULL to the column, or WHERE ${alias}.${column} IS NOT NULL to the definition.`,
     );
   }
-  return { output, occurrence, column };
+  return { output, kind: 'column', occurrence, column };
 }

@@ -125,6 +125,11 @@ export interface RefreshPlan {
   /** The columns that identify a row, a subset of `columns`, in key order. Never empty. */
   readonly key: readonly Column[];
   readonly sources: readonly Source[];
+  /**
+   * Whether a condition on the key does not reach into the definition, so that one row costs as much as all: a FULL JOIN, or a
+   * window whose partition is not the key.
+   */
+  readonly isComputedWhole?: boolean;
   /** Null where values cannot be locked; absent in plans from before there were such locks. Then the tview is one lock. */
   readonly locks?: ValueLocks | null;
   readonly advice: readonly Advice[];

@@ -5,6 +5,7 @@
 import { RefusedDefinition } from '../errors/errors.ts';
 import type { Node, SelectStmt } from './grammar.ts';
 import type { QualifiedName } from './plan.ts';
+import { partitionsOf } from './windows.ts';
 
 export function refuse(message: string, detail: string, hint: string): never {
   throw refusal(message, detail, hint);
@@ -43,24 +44,19 @@ export function unboundedBlock(
   select: SelectStmt,
   place: BlockPlace,
   where: string,
+  takesNoBranch: boolean,
 ): RefusedDefinition | null {
-  if (select.op !== undefined && select.op !== 'SETOP_NONE') {
+  if (takesNoBranch && select.op !== undefined && select.op !== 'SETOP_NONE') {
     const operation = { SETOP_UNION: 'UNION', SETOP_INTERSECT: 'INTERSECT', SETOP_EXCEPT: 'EXCEPT' }[
       select.op
     ];
     return refusal(
       `${operation} ${where} is not supported in a tview`,
-      'The rows of a set operation come from several queries, whose keys are not derived yet.',
-      'Make one tview per branch, or put what differs into a CASE expression.',
+      'With so many set operations and FULL JOINs in one definition, keys are not derived from each of their branches.',
+      'Make several tviews, or put what differs into a CASE expression.',
     );
   }
-  if (select.windowClause !== undefined || hasWindow([select.targetList, select.sortClause])) {
-    return refusal(
-      `window functions ${where} are not supported in a tview`,
-      'A changed row influences every row of its window partition.',
-      'Use a correlated subquery (count of the rows before this one, the one newest row), or compute it when the tview is read.',
-    );
-  }
+  if (partitionsOf(select).length > mostPartitions) return unboundedWindow(where);
   if (place === 'top' && (select.limitCount !== undefined || select.limitOffset !== undefined)) {
     return refusal(
       'LIMIT and OFFSET at the top level are not supported in a tview',
@@ -78,12 +74,15 @@ export function unboundedBlock(
   return null;
 }
 
-/** Whether an expression has a window function of its own, not one of a subquery in it. */
-function hasWindow(node: unknown): boolean {
-  if (Array.isArray(node)) return node.some(hasWindow);
-  if (typeof node !== 'object' || node === null || 'SubLink' in node) return false;
-  // A function's, or that of JSON_ARRAYAGG and JSON_OBJECTAGG.
-  return ('over' in node && node.over !== undefined) || Object.values(node).some(hasWindow);
+/** The rows of a window are looked at again for each of its partitions. */
+const mostPartitions = 3;
+
+export function unboundedWindow(where: string): RefusedDefinition {
+  return refusal(
+    `window functions ${where} whose partition is not bounded are not supported in a tview`,
+    'A changed row influences every row of its partition, and no plain column that is never null, nor anything else, bounds that to rows whose keys can be found.',
+    'Write PARTITION BY with a column that is NOT NULL or that WHERE says IS NOT NULL, use a correlated subquery, or compute it when the tview is read.',
+  );
 }
 
 export function unboundedRecursion(name: string, where: string): RefusedDefinition {
@@ -115,8 +114,8 @@ export function refuseFromItem(item: Node): never {
 export function unboundedFullJoin(where: string): RefusedDefinition {
   return refusal(
     `FULL JOIN in ${where} is not supported in a tview`,
-    'A row of either side can stand alone, so that neither side has the key of every row.',
-    'Use LEFT JOIN from the table that has the key.',
+    'With so many set operations and FULL JOINs in one definition, keys are not derived from each of their sides.',
+    'Make several tviews, or use LEFT JOIN from the table that has the key.',
   );
 }
 

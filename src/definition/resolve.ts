@@ -8,8 +8,9 @@ import { type RefusedDefinition, SqlState, TviewsError } from '../errors/errors.
 import type { Catalog, CatalogRelation } from './catalog.ts';
 import { columnName, conjuncts, isEquality, type Node, type SelectStmt, strings } from './grammar.ts';
 import { noteForms, noteUnordered, noteUnorderedArray } from './lint.ts';
-import { operandOf, type Side } from './operand.ts';
+import { constantOf, operandOf, type Side } from './operand.ts';
 import type { Advice } from './plan.ts';
+import { type Choices, everyReading, type Reading } from './readings.ts';
 import {
   type BlockPlace,
   display,
@@ -21,6 +22,7 @@ import {
   unboundedBlock,
   unboundedFullJoin,
   unboundedRecursion,
+  unboundedWindow,
 } from './refuse.ts';
 import {
   columnKey,
@@ -32,9 +34,10 @@ import {
 } from './resolved.ts';
 import { type CommonTable, findCommonTable, findEntry, lookUp, openScope, type Scope } from './scope.ts';
 import { checkSource } from './source.ts';
+import { partitionsOf } from './windows.ts';
 
 export function resolve(catalog: Catalog, trees: ReadonlyMap<number, SelectStmt>): ResolvedDefinition {
-  return new Walk(catalog, trees).definition();
+  return everyReading((choices) => new Walk(catalog, trees, choices).reading());
 }
 
 /** A FROM item, or a whole SELECT seen from outside. */
@@ -48,7 +51,13 @@ interface Block extends Item {
   readonly grouping: readonly Origin[] | null;
 }
 
+/** One SELECT's FROM, conditions and expressions, walked once. */
+interface Body extends Item {
+  readonly scope: Scope;
+}
+
 type Occurrences = readonly number[];
+type ColumnOrigin = Extract<Origin, { readonly kind: 'column' }>;
 
 /** By kind: for what the join's condition is necessary, and what is there in every row of it. */
 const joinKinds: Readonly<
@@ -70,6 +79,7 @@ const joinKinds: Readonly<
 class Walk {
   private readonly catalog: Catalog;
   private readonly trees: ReadonlyMap<number, SelectStmt>;
+  private readonly choices: Choices | null;
   private readonly occurrences: (ResolvedOccurrence & { readonly referenced: Set<string> })[] = [];
   private readonly equalities: Equality[] = [];
   private readonly notNull = new Set<string>();
@@ -83,12 +93,21 @@ class Walk {
   /** The recursive WITH queries being walked, with their columns. */
   private readonly recurring = new Map<CommonTable['query'], readonly NamedOrigin[]>();
 
-  constructor(catalog: Catalog, trees: ReadonlyMap<number, SelectStmt>) {
+  /** Why peers of a window are read, while they are walked. */
+  private peering: RefusedDefinition | null = null;
+  private readonly partitions: (readonly Origin[])[] = [];
+  private hasFullJoin = false;
+  /** Occurrences of the side of a FULL JOIN that is not there in the rows this reading is about. */
+  private readonly absent = new Set<number>();
+
+  /** @param choices null: what stands behind a fork is unbounded */
+  constructor(catalog: Catalog, trees: ReadonlyMap<number, SelectStmt>, choices: Choices | null) {
     this.catalog = catalog;
     this.trees = trees;
+    this.choices = choices;
   }
 
-  definition(): ResolvedDefinition {
+  reading(): Reading {
     const { root } = this.catalog;
     this.met.add(root.oid);
     const block = this.block(this.treeOf(root), null, 'top');
@@ -98,6 +117,8 @@ class Walk {
       outputs: root.columns.map(({ name }, place) => ({ name, origin: block.columns[place]!.origin })),
       always: new Set(block.always),
       grouping: block.grouping,
+      partitions: this.partitions,
+      hasFullJoin: this.hasFullJoin,
       notNull: this.notNull,
       nearMisses: this.nearMisses,
       met: this.met,
@@ -117,7 +138,7 @@ class Walk {
    */
   private block(select: SelectStmt, outer: Scope | null, place: BlockPlace): Block {
     refuseClauses(select, `in ${this.where}`);
-    const reason = unboundedBlock(select, place, `in ${this.where}`);
+    const reason = unboundedBlock(select, place, `in ${this.where}`, this.choices === null);
     if (reason === null) return this.query(select, outer);
     const { columns } = this.within(reason, () => this.query(select, outer));
     const origin = computed('a column that depends on other rows');
@@ -144,11 +165,23 @@ class Walk {
     if (select.valuesLists !== undefined) {
       this.visit(select.valuesLists, scope);
       const names = valuesNames(select.valuesLists);
-      const origin = computed('a constant');
+      const origin = computed('one of several constants');
       return { columns: names.map((name) => ({ name, origin })), always: [], grouping: null };
     }
+    const body = this.body(select, scope);
+    if (this.unbounded === null) {
+      for (const partition of partitionsOf(select)) this.peers(select, outer, body, partition);
+    }
+    const columns = this.passedThrough(select, body.columns, scope);
+    const grouping = select.groupClause?.map((node) => this.originOf(node, scope)) ?? null;
+    this.noteGroups(grouping ?? [], 'GROUP BY');
+    return { columns, always: body.always, grouping };
+  }
+
+  private body(select: SelectStmt, scope: Scope): Body {
     const items = (select.fromClause ?? []).map((item) => this.fromItem(item, scope));
     const always = items.flatMap((item) => item.always);
+    scope.always = always;
     this.condition(select.whereClause, scope, always);
     this.visit(select.groupClause, scope);
     this.visit(select.havingClause, scope);
@@ -156,11 +189,38 @@ class Walk {
     this.sortClause(select, scope);
     this.visit(select.limitCount, scope);
     this.visit(select.limitOffset, scope);
-    const outputs = (select.targetList ?? []).map((target) => this.output(target, scope));
-    const columns = this.passedThrough(select, outputs, scope);
-    const grouping = select.groupClause?.map((node) => this.originOf(node, scope)) ?? null;
-    this.noteGroups(grouping ?? [], 'GROUP BY');
-    return { columns, always, grouping };
+    return { columns: (select.targetList ?? []).map((target) => this.output(target, scope)), always, scope };
+  }
+
+  /**
+   * A window function is a correlated subquery over the same rows again, its peers, that have the same partition (R11). So they are
+   * walked again, and what a peer's partition equals is the partition of the row it is a peer of. A partition that may be null
+   * is none: nulls are peers, and equal nothing.
+   */
+  private peers(select: SelectStmt, outer: Scope | null, row: Body, partition: readonly Node[]): void {
+    const scope = openScope(outer);
+    this.commonTables(select, scope, outer);
+    const outside = this.peering;
+    this.peering ??= unboundedWindow(`in ${this.where}`);
+    const peer = this.body(select, scope);
+    this.peering = outside;
+    const columns = partition.map((node) => this.originOf(node, row.scope));
+    this.partitions.push(columns);
+    for (const [place, mine] of columns.entries()) {
+      const theirs = this.originOf(partition[place], scope);
+      if (mine.kind !== 'column' || theirs.kind !== 'column' || !this.isFilled(mine, row.always)) continue;
+      this.equate({ ...theirs, casts: [] }, { ...mine, casts: [] }, peer.always);
+    }
+  }
+
+  /** Whether a column has a value in every row of what these occurrences are in. */
+  private isFilled({ occurrence, column }: ColumnOrigin, always: Occurrences): boolean {
+    if (!always.includes(occurrence)) return false;
+    const { columns } = this.occurrences[occurrence]!.relation;
+    return (
+      columns.some(({ name, notNull }) => name === column && notNull) ||
+      this.notNull.has(columnKey(occurrence, column))
+    );
   }
 
   private commonTables(select: SelectStmt, scope: Scope, outer: Scope | null): void {
@@ -169,7 +229,7 @@ class Walk {
       if (!('CommonTableExpr' in node)) throw internal('a WITH clause holds something else');
       // It sees the tables before it, and itself not at all: a copy of the scope as it stands. With RECURSIVE it sees all.
       const tables = mayRecur ? scope.tables : new Map(scope.tables);
-      const seen: Scope = { parent: outer, entries: [], merged: [], tables };
+      const seen: Scope = { ...openScope(outer), tables };
       const query = node.CommonTableExpr;
       scope.tables.set(query.ctename ?? '', { query, scope: seen, mayRecur });
     }
@@ -177,11 +237,18 @@ class Walk {
 
   /** Its ORDER BY has names of its columns or their numbers. */
   private setOperation(select: SelectStmt, left: SelectStmt, right: SelectStmt, scope: Scope): Block {
-    const { columns } = this.block(left, scope, 'from');
-    this.block(right, scope, 'from');
     this.visit(select.limitCount, scope);
     this.visit(select.limitOffset, scope);
-    return { columns, always: [], grouping: null };
+    if (this.unbounded !== null || this.choices === null) {
+      const { columns } = this.block(left, scope, 'from');
+      this.block(right, scope, 'from');
+      return { columns, always: [], grouping: null };
+    }
+    // A row of it is one of a branch, and what a row of EXCEPT's second branch takes away has the same values (R9).
+    const branch = this.choices.choose(2) === 0 ? left : right;
+    const { columns, always } = this.block(branch, scope, 'from');
+    const named = renamed(columns, firstNames(left));
+    return { columns: this.passedThrough(select, named, scope), always, grouping: null };
   }
 
   /**
@@ -211,7 +278,9 @@ class Walk {
     this.noteGroups(groups, 'DISTINCT ON');
     const origin = computed('a column that a query with DISTINCT ON is not distinct on');
     return outputs.map((output) =>
-      groups.some((group) => isSameColumn(group, output.origin)) ? output : { name: output.name, origin },
+      output.origin.kind === 'constant' || groups.some((group) => isSameColumn(group, output.origin))
+        ? output
+        : { name: output.name, origin },
     );
   }
 
@@ -245,11 +314,26 @@ class Walk {
   }
 
   private originOf(value: Node | undefined, scope: Scope): Origin {
-    if (value === undefined || !('ColumnRef' in value)) return computed('an expression');
+    if (value === undefined) return computed('nothing');
+    const constant = constantOf(value);
+    if (constant !== null) return { kind: 'constant', sql: constant, how: 'a constant' };
+    if ('CoalesceExpr' in value) return this.firstFilled(value.CoalesceExpr.args ?? [], scope);
+    if (!('ColumnRef' in value)) return computed('an expression');
     const name = columnName(value.ColumnRef);
     if (name === null || name.column === null) return computed('a whole row');
     const found = lookUp(scope, name);
     return found?.length === 1 ? found[0]! : computed('a whole row');
+  }
+
+  /** COALESCE of the two sides of a FULL JOIN: the column of the side that is there. */
+  private firstFilled(values: readonly Node[], scope: Scope): Origin {
+    for (const value of values) {
+      const origin = this.originOf(value, scope);
+      if (origin.kind === 'column' && this.absent.has(origin.occurrence)) continue;
+      if (origin.kind === 'column' && this.isFilled(origin, scope.always)) return origin;
+      break;
+    }
+    return computed('an expression');
   }
 
   // FROM ------------------------------------------------------------------------------------------------------------
@@ -285,7 +369,8 @@ class Walk {
     }
     checkSource(relation, alias);
     const index = this.occurrences.length;
-    this.occurrences.push({ index, alias, relation, referenced: new Set(), unbounded: this.unbounded });
+    const { unbounded, peering } = this;
+    this.occurrences.push({ index, alias, relation, referenced: new Set(), unbounded, peering, reading: 0 });
     const columns = relation.columns.map(
       ({ name }): NamedOrigin => ({ name, origin: { kind: 'column', occurrence: index, column: name } }),
     );
@@ -353,7 +438,7 @@ class Walk {
       return this.enterOpen(scope, alias, strings(node.alias?.colnames));
     }
     // Without LATERAL it sees what encloses the whole query, not the items before it.
-    const seen: Scope = { parent: scope.parent, entries: [], merged: [], tables: scope.tables };
+    const seen: Scope = { ...openScope(scope.parent), tables: scope.tables };
     const inner = this.block(select, node.lateral === true ? scope : seen, 'from');
     return this.enter(scope, alias, {
       columns: renamed(inner.columns, strings(node.alias?.colnames)),
@@ -374,17 +459,27 @@ class Walk {
   }
 
   private join(node: JoinExpr, scope: Scope): Item {
-    if (node.jointype !== 'JOIN_FULL') return this.joinSides(node, scope);
-    return this.within(unboundedFullJoin(this.where), () => this.joinSides(node, scope));
+    const kind = node.jointype ?? 'JOIN_INNER';
+    if (kind !== 'JOIN_FULL') return this.joinSides(node, kind, scope);
+    this.hasFullJoin = true;
+    if (this.unbounded !== null || this.choices === null) {
+      return this.within(unboundedFullJoin(this.where), () => this.joinSides(node, kind, scope));
+    }
+    if (this.choices.choose(2) === 0) return this.joinSides(node, 'JOIN_LEFT', scope);
+    // Rows without a left side; those that have one are the other reading's.
+    const first = this.occurrences.length;
+    return this.joinSides(node, 'JOIN_RIGHT', scope, (next) => {
+      for (let occurrence = first; occurrence < next; occurrence++) this.absent.add(occurrence);
+    });
   }
 
-  private joinSides(node: JoinExpr, scope: Scope): Item {
-    const kind = node.jointype ?? 'JOIN_INNER';
+  private joinSides(node: JoinExpr, kind: string, scope: Scope, leftIsWalked?: (next: number) => void): Item {
     if (node.isNatural === true) throw internal('a NATURAL JOIN was not deparsed as USING');
     if (node.larg === undefined || node.rarg === undefined) throw internal('a JOIN lacks a side');
     const before = scope.entries.length;
     const mergedBefore = scope.merged.length;
     const left = this.side(node.larg, scope, kind === 'JOIN_RIGHT' || kind === 'JOIN_FULL');
+    leftIsWalked?.(this.occurrences.length);
     const right = this.side(node.rarg, scope, kind === 'JOIN_LEFT' || kind === 'JOIN_FULL');
     const both = [...left.always, ...right.always];
     // What the condition is necessary for: both sides of an inner join, the nullable side of a left or right join (R5). A
@@ -422,8 +517,9 @@ class Walk {
     const item = this.fromItem(node, scope);
     if (!isNullable) return item;
     const hide = ({ name, origin }: NamedOrigin): NamedOrigin => {
-      const isOwn = origin.kind !== 'column' || origin.occurrence >= first;
-      return { name, origin: isOwn ? origin : computed('a column of the nullable side of an outer join') };
+      const isOwn = origin.kind === 'column' && origin.occurrence >= first;
+      const isKept = isOwn || origin.kind === 'computed';
+      return { name, origin: isKept ? origin : computed('a column of the nullable side of an outer join') };
     };
     for (const [place, entry] of scope.entries.entries()) {
       if (place >= entries) scope.entries[place] = { ...entry, columns: entry.columns.map(hide) };

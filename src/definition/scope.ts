@@ -21,6 +21,8 @@ export interface Scope {
   /** Columns that JOIN … USING merged, which are named without an alias. */
   merged: NamedOrigin[];
   readonly tables: Map<string, CommonTable>;
+  /** Occurrences whose row is there in every row of the entries together, once all have been met. */
+  always: readonly number[];
 }
 
 /** A WITH query, and what its own text sees. */
@@ -32,7 +34,7 @@ export interface CommonTable {
 }
 
 export function openScope(parent: Scope | null): Scope {
-  return { parent, entries: [], merged: [], tables: new Map() };
+  return { parent, entries: [], merged: [], tables: new Map(), always: [] };
 }
 
 export function findCommonTable(scope: Scope, name: string): CommonTable | null {

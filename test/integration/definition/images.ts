@@ -19,11 +19,11 @@ export function derivedKeys(plan: RefreshPlan, index: number, every = ''): strin
     if (changesEverything(source)) {
       return `(SELECT key FROM (${every}) AS e WHERE EXISTS (SELECT FROM log_${table.name} WHERE ${matters(source)}))`;
     }
-    const image = (side: string): string => linkColumns.map(({ name }) => `(${side})."${name}"`).join(', ');
-    const columns = linkColumns.map(({ name }) => `"${name}"`).join(', ');
+    const image = (side: string): string => linkColumns.map(({ name }) => `, (${side})."${name}"`).join('');
+    const columns = linkColumns.map(({ name }) => `, "${name}"`).join('');
     const changed = `
       SELECT DISTINCT image.* FROM log_${table.name}
-      CROSS JOIN LATERAL (VALUES ('INSERT', ${image('o')}), ('DELETE', ${image('n')})) image (absent, ${columns})
+      CROSS JOIN LATERAL (VALUES ('INSERT'${image('o')}), ('DELETE'${image('n')})) image (absent${columns})
       WHERE op <> absent AND ${matters(source)}`;
     return occurrences.map(
       ({ keyQuery }) =>

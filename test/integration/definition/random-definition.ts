@@ -276,7 +276,10 @@ class Writer {
     readonly items: readonly Item[];
     readonly text: string;
     readonly where: readonly string[];
+    /** What is there whichever side of a FULL JOIN is. */
+    readonly either: readonly string[];
   } {
+    const either: string[] = [];
     const first = this.#fromItem(depth, []);
     const items = [first.item];
     const where: string[] = [];
@@ -299,6 +302,13 @@ class Writer {
         continue;
       }
       const previous = items.at(-1)!;
+      if (kind === 'FULL JOIN') {
+        const [left, right] = [this.#keyColumn(previous), this.#keyColumn(item)];
+        either.push(`COALESCE(${this.#random.shuffled([left, right]).join(', ')})`);
+        text += ` FULL JOIN ${next} ON ${this.#random.chance(0.7) ? `${left} = ${right}` : this.#link([previous], item)}`;
+        items.push(item);
+        continue;
+      }
       const common = previous.columns.filter((name) => item.columns.includes(name));
       if (items.length === 1 && common.length > 0 && this.#random.chance(0.12)) {
         this.#use('USING');
@@ -309,17 +319,19 @@ class Writer {
       }
       items.push(item);
     }
-    return { items, text, where };
+    return { items, text, where, either };
   }
 
   select(depth: number, outer: readonly Item[], place: 'top' | 'from' | 'branch'): string {
-    const { items, text, where } = this.#from(depth);
+    const { items, text, where, either } = this.#from(depth);
     const conditions = [...where];
     if (this.#random.chance(0.5)) conditions.push(this.#filter([...items, ...outer], depth));
     const root = this.#random.chance(0.75) ? items[0]! : this.#random.pick(items);
-    const keys = this.keys.map((_, i) =>
-      this.#keyColumn(i === 0 || this.#random.chance(0.7) ? root : this.#random.pick(items), i),
-    );
+    const keys = this.keys.map((_, i) => {
+      if (i === 0 && either.length > 0 && this.#random.chance(0.8)) return this.#random.pick(either);
+      if (i === 1 && this.#random.chance(0.4)) return `(${this.#random.int(1, 2)})::int`;
+      return this.#keyColumn(i === 0 || this.#random.chance(0.7) ? root : this.#random.pick(items), i);
+    });
     if (items.some(({ table }) => table === null) || this.#random.chance(0.4)) {
       for (const key of keys) conditions.push(`${key} IS NOT NULL`);
     }

@@ -31,8 +31,33 @@ const p = 'SELECT p.pk_product, p.name FROM product p';
 const unlinked = (table: string, alias: string) => `table shop.${table} (${alias}) is not linked to the key`;
 
 const clauses: readonly Refused[] = [
-  { sql: `${p} UNION ALL ${p}`, message: 'UNION in the definition is not supported in a tview' },
-  { sql: `${p} EXCEPT ${p}`, message: 'EXCEPT in the definition is not supported in a tview' },
+  {
+    promise: 'more set operations than are looked into one by one',
+    sql: `SELECT p.pk_product FROM product p WHERE ${Array.from(
+      { length: 6 },
+      (_, i) =>
+        `p.pk_product IN (SELECT fk_product FROM review WHERE rating = ${i} UNION SELECT fk_product FROM inventory)`,
+    ).join(' AND ')}`,
+    message: 'UNION in the definition is not supported in a tview',
+  },
+  {
+    promise: 'a branch whose key is computed',
+    sql: `${p} UNION ALL SELECT r.pk_review + 100, r.title FROM review r`,
+    key: ['pk_product'],
+    message: 'key column "pk_product" is computed',
+  },
+  {
+    promise: 'a branch whose key may be null',
+    sql: `${p} EXCEPT SELECT p.fk_supplier, p.name FROM product p`,
+    key: ['pk_product'],
+    message: 'key column "pk_product" may be null',
+  },
+  {
+    promise: 'LIMIT of a set operation',
+    sql: `SELECT x.pk_product FROM (${p} UNION ALL ${p} LIMIT 5) x`,
+    key: ['pk_product'],
+    message: 'key column "pk_product" is computed',
+  },
   {
     promise: 'a key that DISTINCT ON does not name: which row of a group is the first depends on the others',
     sql: 'SELECT DISTINCT ON (p.name) p.pk_product FROM product p',
@@ -52,14 +77,32 @@ const clauses: readonly Refused[] = [
   { sql: `${p} FOR UPDATE`, message: /^FOR UPDATE or FOR SHARE in the definition/ },
   {
     sql: 'SELECT p.pk_product, row_number() OVER (ORDER BY p.pk_product) FROM product p',
-    message: /^window functions in the definition/,
+    message: /^window functions in the definition whose partition is not bounded/,
   },
   {
-    sql: 'SELECT p.pk_product, sum(p.base_price) OVER w FROM product p WINDOW w AS (PARTITION BY p.fk_category)',
+    promise: 'a window whose partition may be null: nulls are peers, and equal nothing',
+    sql: 'SELECT p.pk_product, count(*) OVER (PARTITION BY p.fk_supplier) AS n FROM product p',
+    message: /^window functions in the definition whose partition is not bounded/,
+  },
+  {
+    promise: 'a window whose partition is computed',
+    sql: 'SELECT p.pk_product, sum(p.base_price) OVER w FROM product p WINDOW w AS (PARTITION BY lower(p.name))',
     message: /^window functions/,
   },
   {
-    sql: 'SELECT p.pk_product, JSON_ARRAYAGG(p.name) OVER (PARTITION BY p.fk_category) AS n FROM product p',
+    promise: 'a window whose partition is of the nullable side of an outer join',
+    sql: `SELECT p.pk_product, count(*) OVER (PARTITION BY i.pk_inventory) AS n
+          FROM product p LEFT JOIN inventory i ON i.fk_product = p.pk_product`,
+    message: /^window functions/,
+  },
+  {
+    promise: 'windows of more partitions than are looked at one by one',
+    sql: `SELECT p.pk_product, ${['pk_product', 'fk_category', 'name', 'pk_product, p.name'].map((column, i) => `count(*) OVER (PARTITION BY p.${column}) AS c${i}`).join(', ')}
+          FROM product p WHERE p.name IS NOT NULL AND p.fk_category IS NOT NULL`,
+    message: /^window functions/,
+  },
+  {
+    sql: 'SELECT p.pk_product, JSON_ARRAYAGG(p.name) OVER () AS n FROM product p',
     message: /^window functions/,
     since: 16,
   },
@@ -74,10 +117,9 @@ const clauses: readonly Refused[] = [
     message: 'WITH RECURSIVE t in the definition is not supported in a tview',
   },
   {
-    sql: 'SELECT v.pk_product, v.n FROM v',
-    setup:
-      'CREATE VIEW v AS SELECT pk_product, name AS n FROM product UNION SELECT pk_supplier, name FROM supplier',
-    message: 'UNION in view shop.v is not supported in a tview',
+    sql: 'SELECT v.fk_category, v.n FROM v',
+    setup: 'CREATE VIEW v AS SELECT fk_category, count(*) AS n FROM product GROUP BY CUBE (fk_category)',
+    message: 'GROUPING SETS, ROLLUP and CUBE in view shop.v are not supported in a tview',
   },
 ];
 
@@ -105,7 +147,16 @@ const joins: readonly Refused[] = [
   },
   {
     sql: 'SELECT p.pk_product FROM product p FULL JOIN category c ON c.pk_category = p.fk_category',
-    message: 'FULL JOIN in the definition is not supported in a tview',
+    key: ['pk_product'],
+    message: 'key column "pk_product" comes from the nullable side of an outer join',
+  },
+  {
+    promise:
+      'a key that is one side of a FULL JOIN or the other, where the first may be null while it is there',
+    sql: `SELECT COALESCE(p.fk_supplier, s.pk_supplier) AS id FROM product p
+          FULL JOIN supplier s ON s.pk_supplier = p.fk_supplier`,
+    key: ['id'],
+    message: 'key column "id" is computed',
   },
   {
     sql: 'SELECT p.pk_product, c.name FROM product p CROSS JOIN category c',
