@@ -66,7 +66,8 @@ const linkColumnsOf = ({ links }: Relation): string[] => links.flatMap(({ column
 const isFirst = (name: string, i: number, all: readonly string[]): boolean => all.indexOf(name) === i;
 
 function tview(random: Random, relations: readonly Relation[]): Made {
-  switch (random.weighted({ rows: 6, grouped: 2, byLink: 1, derived: 1, whole: 1 })) {
+  const kinds = { rows: 6, grouped: 2, byLink: 1, derived: 1, peers: 1, branches: 1, whole: 1 };
+  switch (random.weighted(kinds)) {
     case 'rows':
       return rows(random, relations);
     case 'grouped':
@@ -75,9 +76,60 @@ function tview(random: Random, relations: readonly Relation[]): Made {
       return byLink(random, relations) ?? rows(random, relations);
     case 'derived':
       return derived(random, relations) ?? rows(random, relations);
+    case 'peers':
+      return peers(random, relations) ?? rows(random, relations);
+    case 'branches':
+      return branches(random, relations);
     case 'whole':
       return whole(random, relations);
   }
+}
+
+/** Each row with its place among those that refer to the same row. */
+function peers(random: Random, relations: readonly Relation[]): Made | null {
+  const starts = relations.flatMap((relation) => relation.links.map((link) => ({ relation, link })));
+  if (starts.length === 0) return null;
+  const { relation, link } = random.pick(starts);
+  const expressions = new Expressions(random, relations, 4);
+  const row = expressions.row(relation);
+  const query = emptyQuery();
+  query.where.push(...link.columns.map((column) => `${row.alias}.${column} IS NOT NULL`));
+  let order = `${row.alias}.${random.pick(relation.numbers)}`;
+  const down = edgesOf(relation, relations).filter(({ direction }) => direction === 'down');
+  if (down.length > 0 && random.chance(0.5)) {
+    const next = expressions.join(row, random.pick(down), query);
+    order = `${next.alias}.${random.pick(next.relation.numbers)}`;
+  }
+  if (random.chance(0.3)) query.where.push(expressions.filter(row, 1));
+  const window = `OVER (PARTITION BY ${columnsList(row.alias, link.columns)} ORDER BY ${order})`;
+  const columns = [...relation.key, ...linkColumnsOf(relation)].filter(isFirst);
+  return {
+    query: `SELECT ${columnsList(row.alias, columns)}, (rank() ${window})::integer AS x, jsonb_build_array(count(*) ${window}, ${expressions.document(row, query, 1)}) AS data ${fromClause(row, query)}${whereClause(query)}`,
+    relation: asSource(relation),
+  };
+}
+
+/** Rows of a table, some in one form and some in another. */
+function branches(random: Random, relations: readonly Relation[]): Made {
+  const root = random.pick(relations);
+  const number = random.pick(root.numbers);
+  const operation = random.pick(['UNION ALL', 'UNION', 'EXCEPT', 'INTERSECT']);
+  const expressions = new Expressions(random, relations, 7);
+  const branch = (condition: string): string => {
+    const row = expressions.row(root);
+    const query = emptyQuery();
+    // Only of rows that are shown in one branch alone may the document differ.
+    const data =
+      operation === 'UNION ALL'
+        ? expressions.document(row, query, 2)
+        : `jsonb_build_array(${row.alias}.${number})`;
+    query.where.push(`${row.alias}.${number} ${condition}`);
+    if (random.chance(0.5)) query.where.push(expressions.filter(row, 2));
+    const columns = columnsList(row.alias, [...root.key, ...linkColumnsOf(root)].filter(isFirst));
+    return `SELECT ${columns}, ${row.alias}.${number} AS x, ${data} AS data ${fromClause(row, query)}${whereClause(query)}`;
+  };
+  const [first, second] = operation === 'UNION ALL' ? ['< 3', '>= 3'] : ['> 1', '< 5'];
+  return { query: `${branch(first!)} ${operation} ${branch(second!)}`, relation: asSource(root) };
 }
 
 /** What any row of a table can change in every row: each transaction that changes such a table computes all rows, alone. */
