@@ -27,7 +27,7 @@ const references: readonly (readonly [string, string, string, string])[] = [
   ['li', 'no', 'o', 'no'],
 ];
 
-const orNull = (random: Random, value: number): string => (random.chance(0.12) ? 'NULL' : String(value));
+const orNull = (random: Random, value: number): string => (random.chance(0.25) ? 'NULL' : String(value));
 
 /** Rows whose references lead somewhere, or nowhere at all, and a transaction over them. */
 export function randomScript(random: Random): { readonly initial: string[]; readonly change: string[] } {
@@ -44,7 +44,7 @@ export function randomScript(random: Random): { readonly initial: string[]; read
   const initial = Object.keys(tables).map((table) =>
     insert(table, table === 'li' ? [1, 1, 2, 3, 4] : [1, 2, 3, 4]),
   );
-  const change = random.list(random.int(2, 8), () => {
+  const change = random.list(random.int(3, 10), () => {
     const table = random.pick(Object.keys(tables));
     const [id, ...others] = tables[table]!;
     const where = `WHERE ${id} = ${random.int(1, 4)}`;
@@ -345,7 +345,7 @@ class Writer {
       distinct: 1.2,
       distinctOn: 1.2,
       window: 2,
-      limit: place === 'branch' ? 0 : 0.4,
+      limit: place === 'branch' ? 0 : place === 'from' ? 1 : 0.3,
       sets: 0.3,
     };
     switch (this.#random.weighted(shapes)) {
@@ -379,7 +379,7 @@ class Writer {
           [],
         ]);
         const partition = parts.length === 0 ? '' : `PARTITION BY ${parts.join(', ')} `;
-        if (parts.length > 0 && this.#random.chance(0.7)) {
+        if (parts.length > 0 && this.#random.chance(0.6)) {
           for (const part of parts) conditions.push(`${part} IS NOT NULL`);
         }
         const call = this.#random.pick(['rank()', 'count(*)', `sum(${this.#column(items)})`, `max(${v})`]);
