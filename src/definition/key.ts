@@ -74,6 +74,16 @@ function conventionalKey(
         origin.kind === 'column' && origin.occurrence === occurrence && origin.column === column,
     )?.name;
   const root = definition.occurrences.find(({ index }) => definition.always.has(index));
+  // In another branch of a UNION it may be a column of another table: a key only if somebody says so.
+  const isOneColumn = (name: string): boolean =>
+    new Set(
+      definition.readings.map((reading) => {
+        const origin = reading.outputs.find((output) => output.name === name)?.origin;
+        return origin?.kind === 'column'
+          ? `${definition.occurrences[origin.occurrence]!.relation.oid}.${origin.column}`
+          : null;
+      }),
+    ).size === 1;
   const names =
     grouping !== null
       ? grouping.map((origin) =>
@@ -81,7 +91,8 @@ function conventionalKey(
         )
       : (root?.relation.primaryKey?.map((column) => outputOf(root.index, column)) ?? []);
   const found = names.filter((name) => name !== undefined);
-  if (found.length > 0 && found.length === names.length) return [...new Set(found)];
+  const isWhole = found.length > 0 && found.length === names.length;
+  if (isWhole && (grouping !== null || found.every(isOneColumn))) return [...new Set(found)];
   return refusal(
     'the definition has no key',
     grouping === null

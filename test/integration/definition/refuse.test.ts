@@ -246,6 +246,11 @@ const keys: readonly Refused[] = [
     message: 'the definition has no key',
   },
   { sql: 'SELECT count(*) FROM product p', message: 'the definition has no key' },
+  {
+    promise: 'a primary key that another table has in another branch',
+    sql: `${p} UNION ALL SELECT s.pk_supplier, s.name FROM supplier s`,
+    message: 'the definition has no key',
+  },
   { sql: p, key: ['id'], message: 'key column "id" is not among the columns of the definition' },
   { sql: 'SELECT p.pk_product + 1 AS pk_x FROM product p', message: 'key column "pk_x" is computed' },
   {
