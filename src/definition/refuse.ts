@@ -64,13 +64,6 @@ export function unboundedBlock(
       'Keep every row in the tview and put ORDER BY … LIMIT into the query that reads it.',
     );
   }
-  if (select.groupClause?.some((group) => 'GroupingSet' in group)) {
-    return refusal(
-      `GROUPING SETS, ROLLUP and CUBE ${where} are not supported in a tview`,
-      'One row belongs to several groups, some of which are not named by its columns.',
-      'Make one tview per grouping.',
-    );
-  }
   return null;
 }
 

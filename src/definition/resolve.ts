@@ -206,9 +206,11 @@ class Walk {
     this.peering = outside;
     const columns = partition.map((node) => this.originOf(node, row.scope));
     this.partitions.push(columns);
+    const beside = this.besideSets(select, row.scope);
     for (const [place, mine] of columns.entries()) {
       const theirs = this.originOf(partition[place], scope);
       if (mine.kind !== 'column' || theirs.kind !== 'column' || !this.isFilled(mine, row.always)) continue;
+      if (beside?.some((group) => isSameColumn(group, mine)) === false) continue;
       this.equate({ ...theirs, casts: [] }, { ...mine, casts: [] }, peer.always);
     }
   }
@@ -257,9 +259,10 @@ class Walk {
    */
   private passedThrough(
     select: SelectStmt,
-    outputs: readonly NamedOrigin[],
+    computedOutputs: readonly NamedOrigin[],
     scope: Scope,
   ): readonly NamedOrigin[] {
+    const outputs = this.inEverySet(select, computedOutputs, scope);
     // Which rows are among the first depends on rows that a condition from outside does not name.
     if (select.limitCount !== undefined || select.limitOffset !== undefined) {
       const origin = computed('a column of a query with LIMIT or OFFSET');
@@ -281,6 +284,25 @@ class Walk {
       output.origin.kind === 'constant' || groups.some((group) => isSameColumn(group, output.origin))
         ? output
         : { name: output.name, origin },
+    );
+  }
+
+  /** Of a query with GROUPING SETS, the columns that stand beside them: the others are null in some groups. Null: it has none. */
+  private besideSets({ groupClause = [] }: SelectStmt, scope: Scope): readonly Origin[] | null {
+    const beside = groupClause.filter((node) => !('GroupingSet' in node));
+    return beside.length === groupClause.length ? null : beside.map((node) => this.originOf(node, scope));
+  }
+
+  private inEverySet(
+    select: SelectStmt,
+    outputs: readonly NamedOrigin[],
+    scope: Scope,
+  ): readonly NamedOrigin[] {
+    const groups = this.besideSets(select, scope);
+    if (groups === null) return outputs;
+    const origin = computed('a column of a query with GROUPING SETS, ROLLUP or CUBE');
+    return outputs.map((output) =>
+      groups.some((group) => isSameColumn(group, output.origin)) ? output : { name: output.name, origin },
     );
   }
 

@@ -231,6 +231,18 @@ describe('paths', () => {
       ],
     },
     {
+      promise: 'GROUPING SETS in a subquery that is bounded itself, or beside the column by which it is read',
+      sql: `SELECT p.pk_product, x.total, (SELECT jsonb_agg(y.n ORDER BY y.n) FROM (
+                     SELECT count(*) AS n FROM review r WHERE r.fk_product = p.pk_product GROUP BY CUBE (r.rating, r.verified)) y) AS counts
+            FROM product p LEFT JOIN (SELECT i.fk_product, i.quantity, count(*) AS total FROM inventory i
+                                      GROUP BY i.fk_product, ROLLUP (i.quantity)) x ON x.fk_product = p.pk_product AND x.quantity IS NULL`,
+      paths: [
+        'local: product p (p.pk_product)',
+        'local: inventory i (i.fk_product = pk_product)',
+        'local: review r (r.fk_product = pk_product)',
+      ],
+    },
+    {
       promise: 'a key that is constant: a definition of one row',
       sql: 'SELECT 1 AS id, count(*) AS products, (SELECT max(r.rating) FROM review r) AS best FROM product p',
       key: ['id'],

@@ -346,7 +346,7 @@ class Writer {
       distinctOn: 1.2,
       window: 2,
       limit: place === 'branch' ? 0 : place === 'from' ? 1 : 0.3,
-      sets: 0.3,
+      sets: 0.5,
     };
     switch (this.#random.weighted(shapes)) {
       case 'plain':
@@ -394,9 +394,17 @@ class Writer {
         this.#use('LIMIT');
         return `SELECT ${named}, ${v} AS v, 'x'::text AS d ${from()} ORDER BY ${[...keys, v].join(', ')} LIMIT ${this.#random.int(1, 3)}`;
       }
-      case 'sets':
+      case 'sets': {
         this.#use('GROUPING SETS');
-        return `SELECT ${named}, min(${v}) AS v, count(*)::text AS d ${from()} GROUP BY ${this.#random.pick(['ROLLUP', 'CUBE'])} (${[...new Set(keys)].join(', ')})`;
+        const sets = `${this.#random.pick(['ROLLUP', 'CUBE'])} (${v})`;
+        const groups = this.#random.chance(0.6)
+          ? `${[...new Set(keys)].join(', ')}, ${sets}`
+          : `${this.#random.pick(['ROLLUP', 'CUBE'])} (${[...new Set([...keys, v])].join(', ')})`;
+        const count = this.#random.chance(0.3)
+          ? `sum(count(*)) OVER (PARTITION BY ${this.#random.pick([...keys, v])})`
+          : 'count(*)';
+        return `SELECT ${named}, ${v} AS v, (${count})::text AS d ${from()} GROUP BY ${groups}`;
+      }
     }
   }
 

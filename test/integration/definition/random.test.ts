@@ -21,6 +21,7 @@ const wanted = Number(process.env.TVIEWS_TEST_DEFINITIONS ?? usual);
 /** In one transaction with as many scripts of rows and changes each. */
 const batchSize = 25;
 const scriptsPerBatch = 3;
+const batchesPerDatabase = 40;
 
 /** Why a definition is refused even with full_refresh = '*': all there may be. */
 const refusedEvenSo = /^relation .* is read in a way that is not supported|^key column "k2?" has type/;
@@ -34,11 +35,13 @@ interface Trial extends RandomDefinition {
 let database: FreshDatabase;
 let client: pg.Client;
 
-beforeAll(async () => {
+async function open(): Promise<void> {
   const sql = readFileSync(new URL('property.sql', import.meta.url), 'utf8');
   database = await freshDatabase({ schema: 'prop', sql });
   client = await database.client();
-});
+  await client.query('SET plan_cache_mode = force_custom_plan; SET jit = off');
+}
+beforeAll(open);
 afterAll(() => database.drop());
 
 class Tally {
@@ -148,8 +151,12 @@ const missedBy = ({ number }: Trial, plan: RefreshPlan): string =>
 
 test(`of ${wanted} definitions no key of a changed row is missed (seed ${seed})`, async () => {
   const tally = new Tally();
-  await client.query('SET plan_cache_mode = force_custom_plan; SET jit = off');
   for (let batch = 0, made = 0; made < wanted; batch++) {
+    // Rolled back or not, thousands of views leave the catalog full of what they were.
+    if (batch % batchesPerDatabase === batchesPerDatabase - 1) {
+      await database.drop();
+      await open();
+    }
     const random = Random.mixed(seed, batch);
     await client.query('BEGIN; SET LOCAL search_path = prop');
     const trials: Trial[] = [];
@@ -262,6 +269,10 @@ const constructs: readonly (readonly [name: string, sql: string, key?: readonly 
   [
     'two windows',
     'SELECT b.id AS k, count(*) OVER (PARTITION BY b.a_id) AS v, count(*) OVER (PARTITION BY b.x) AS w FROM b WHERE b.a_id IS NOT NULL AND b.x IS NOT NULL',
+  ],
+  [
+    'GROUPING SETS',
+    'SELECT a.id AS k, x.v, x.n FROM a LEFT JOIN (SELECT b.a_id, b.x AS v, count(l.id) AS n FROM b LEFT JOIN l ON l.id = b.l_id GROUP BY b.a_id, ROLLUP (b.x)) x ON x.a_id = a.id',
   ],
   ['a constant key', 'SELECT 1 AS k, count(*) AS n, (SELECT max(l.kind) FROM l) AS v FROM a'],
 ];
