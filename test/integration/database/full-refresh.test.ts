@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { listTviews } from '../../../src/database/list.ts';
 import { init } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
+import { verifyTview } from '../../../src/database/verify.ts';
 import type { CreateTview } from '../../../src/definition/plan.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
@@ -134,6 +135,22 @@ test('every construct stays in step through every kind of change', async () => {
     for (const { name } of unbounded) {
       expect(await divergence(owner, `shop.tv_${name}`), `${name} after ${change}`).toEqual(inStep);
     }
+  }
+});
+
+test('verify finds nothing to mend, and mends what is damaged', async () => {
+  const executor = executorOf(owner);
+  const vandal = await database.client(database.superuser);
+  await vandal.query('SET session_replication_role = replica');
+  for (const { name } of unbounded) {
+    const fine = { missing: 0, surplus: 0, different: 0 };
+    expect(await verifyTview(executor, `shop.tv_${name}`), name).toMatchObject(fine);
+    await vandal.query(`DELETE FROM shop.tv_${name} WHERE ctid = (SELECT min(ctid) FROM shop.tv_${name})`);
+    expect(await verifyTview(executor, `shop.tv_${name}`, { repair: true }), name).toMatchObject({
+      missing: 1,
+      repaired: { written: 1, deleted: 0 },
+    });
+    expect(await divergence(owner, `shop.tv_${name}`), name).toEqual(inStep);
   }
 });
 
