@@ -141,10 +141,11 @@ const shownAliases = ({ aliases, table: { name } }: ExplainedNode): string =>
   aliases.length === 1 && aliases[0] === name ? '' : ` ${aliases.join(', ')}`;
 
 function nodeLines(node: ExplainedNode, source: Explanation['sources'][number]): string[] {
-  const way =
-    node.mapping === 'local'
-      ? 'local, 1 row: the changed row has the key'
-      : `mapped, ${estimated(node.rows)}: by the key query below`;
+  const way = {
+    local: 'local, 1 row: the changed row has the key',
+    mapped: `mapped, ${estimated(node.rows)}: by the key query below`,
+    everything: 'everything: any change computes every row, alone (full_refresh)',
+  }[node.mapping];
   const where = [
     ...(node.role === 'optional' ? ['outer join or subquery'] : []),
     ...(node.places > 1 ? [`in ${node.places} places`] : []),
@@ -188,14 +189,16 @@ function beside(label: string, lines: readonly string[], column: number): string
 function queryLines({ tree }: Explanation): string[] {
   const shown = new Map<string, ExplainedNode>();
   const visit = (node: ExplainedNode): void => {
-    if (node.mapping === 'mapped' && !shown.has(node.keyQuery)) shown.set(node.keyQuery, node);
+    if (node.keyQuery !== null && node.mapping === 'mapped' && !shown.has(node.keyQuery)) {
+      shown.set(node.keyQuery, node);
+    }
     node.children.forEach(visit);
   };
   tree.forEach(visit);
   return [...shown.values()].flatMap(({ path, readable, fullReads }, i) => [
     ...(i === 0 ? [] : ['']),
     ...wrap(path.split(' '), ' ', width - 2),
-    ...readable.split('\n').map((line) => `${indentation}${line}`),
+    ...(readable ?? '').split('\n').map((line) => `${indentation}${line}`),
     ...fullReadNotes('Its plan', fullReads).flatMap((note) =>
       wrap(note.split(' '), ' ', width - 8).map((line, at) => `${at === 0 ? '  ! ' : '    '}${line}`),
     ),
@@ -286,6 +289,7 @@ export function analysisLines(analyses: readonly Analysis[]): string[] {
   for (const { source, outcome } of analyses) {
     const name = dotted(source);
     if (outcome.kind === 'empty') notes.push(`${name}: it has no row`);
+    else if (outcome.kind === 'everything') notes.push(`${name}: not tried, for every row would be computed`);
     else if (outcome.kind === 'failed')
       notes.push(`${name}: given up in ${steps[outcome.step]}: ${outcome.message}`);
     else {

@@ -6,7 +6,7 @@
  * needs none is done before, computing the rows among it; each flush is rolled back as soon as it has answered, and gives up
  * rather than wait or run for long; each source has a transaction of its own.
  */
-import type { Column, QualifiedName, Source } from '../definition/plan.ts';
+import { type Column, changesEverything, type QualifiedName, type Source } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import type { SqlExecutor } from './executor.ts';
 import { keysOfImages, rowsOfKeys } from './explain.ts';
@@ -43,6 +43,8 @@ export interface Analysis {
   readonly source: QualifiedName;
   readonly outcome:
     | { readonly kind: 'empty' }
+    /** Any change makes every row be computed, alone: nobody is kept waiting for a figure. */
+    | { readonly kind: 'everything' }
     /** A lock was not to be had, or it took too long. */
     | { readonly kind: 'failed'; readonly step: AnalyzeStep; readonly message: string }
     | ({ readonly kind: 'done' } & Flushed);
@@ -106,6 +108,7 @@ async function analyzeSource(
   place: number,
   { lockTimeoutMs = 2_000, readTimeoutMs = 30_000, flushTimeoutMs = 5_000 }: AnalyzeOptions,
 ): Promise<Analysis['outcome']> {
+  if (changesEverything(tview.plan.sources[place]!)) return { kind: 'everything' };
   let step: AnalyzeStep = 'reads';
   try {
     return await rolledBack(executor, 'READ WRITE', async () => {
@@ -191,9 +194,13 @@ async function runReads(
   images: string,
 ): Promise<Pick<Flushed, 'keyQueries' | 'recompute'>> {
   const { plan } = tview;
-  const queries = new Map(source.occurrences.map((occurrence) => [occurrence.keyQuery, occurrence]));
+  const queries = new Map(
+    source.occurrences.flatMap((occurrence) =>
+      occurrence.keyQuery === null ? [] : [[occurrence.keyQuery, occurrence] as const],
+    ),
+  );
   const keyQueries: ({ path: string } & Ran)[] = [];
-  for (const { keyQuery, mapping, path } of queries.values()) {
+  for (const [keyQuery, { mapping, path }] of queries) {
     // A row that has the key itself is not looked up.
     if (mapping === 'local') continue;
     keyQueries.push({ path, ...(await runOf(executor, keysOfImages(source, keyQuery, images))) });

@@ -3,6 +3,7 @@
  * the first fill — in an order in which no writer can slip through between capture and fill.
  */
 import { isDeepStrictEqual } from 'node:util';
+import type { FullRefresh } from '../definition/full-refresh.ts';
 import type { Advice, CreateTview, QualifiedName, RefreshPlan } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { dropRegistered, dropTview, losingWithout, refuseWhileRead } from './drop.ts';
@@ -15,6 +16,7 @@ import { generateCapture, generateFlush, generateRefresh, generateSources, stamp
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
 import {
   findTview,
+  fullRefreshOf,
   isBroken,
   lockRegistry,
   movedOf,
@@ -34,6 +36,7 @@ export type Compile = (
     readonly view: QualifiedName;
     readonly table: QualifiedName;
     readonly key: readonly string[] | null;
+    readonly fullRefresh: FullRefresh;
     isTview(oid: number): boolean;
   },
 ) => Promise<RefreshPlan>;
@@ -67,6 +70,7 @@ export async function applyTview(
 
   const table = await tableName(executor, statement);
   const view = { schema: table.schema, name: `v_${table.name.slice('tv_'.length)}` };
+  const fullRefresh = await listedTables(executor, statement);
   const existing = await findTview(executor, registry, table);
   for (const tview of registry.tviews) {
     // Its writers fail until it is gone. A tview that was moved, not broken, is in nobody's way until it is generated.
@@ -74,7 +78,15 @@ export async function applyTview(
   }
   if (existing === undefined) {
     await requireFree(executor, statement, table, view);
-    return await create(executor, registry, { statement, table, view, hooks, action: 'created', grants: [] });
+    return await create(executor, registry, {
+      statement,
+      fullRefresh,
+      table,
+      view,
+      hooks,
+      action: 'created',
+      grants: [],
+    });
   }
 
   const same = { table, advice: existing.plan.advice, rows: 0, isSuspended: existing.isSuspended };
@@ -84,7 +96,7 @@ export async function applyTview(
   const inPlace = movedOf(registry, existing).length === 0;
   // A plan from before there were locks on values has none, and the same definition is compiled anew for them.
   const isCurrent = existing.plan.locks !== undefined || statement.ifExists !== 'replace';
-  const probed = await compileProbe(executor, registry, existing, statement, hooks);
+  const probed = await compileProbe(executor, registry, existing, { statement, fullRefresh, hooks });
   const isSame = probed.hasSameText && readsTheSame(probed.plan, existing, registry);
   if (inPlace && isCurrent && isSame) {
     await followFamilies(executor, registry, existing);
@@ -105,7 +117,15 @@ export async function applyTview(
   const read = [...sourcesOf(registry, existing), ...probed.plan.sources];
   await exclude(executor, { tables: tablesBelow(registry, read), losing: losingWithout(registry, existing) });
   const rest = await dropRegistered(executor, registry, existing);
-  return await create(executor, rest, { statement, table, view, hooks, action: 'replaced', grants });
+  return await create(executor, rest, {
+    statement,
+    fullRefresh,
+    table,
+    view,
+    hooks,
+    action: 'replaced',
+    grants,
+  });
 }
 
 /** The same in a transaction of its own. */
@@ -117,21 +137,26 @@ export async function applyInTransaction(
   return await inTransaction(executor, () => applyTview(executor, statement, hooks));
 }
 
-interface Creation {
+/** What is asked for, its names resolved. */
+interface Wanted {
   readonly statement: CreateTview;
+  readonly fullRefresh: FullRefresh;
+  readonly hooks: ApplyHooks;
+}
+
+interface Creation extends Wanted {
   readonly table: QualifiedName;
   readonly view: QualifiedName;
-  readonly hooks: ApplyHooks;
   readonly action: 'created' | 'replaced';
   readonly grants: readonly string[];
 }
 
 async function create(executor: SqlExecutor, registry: Registry, creation: Creation): Promise<Applied> {
-  const { statement, table, view, hooks, action, grants } = creation;
+  const { statement, fullRefresh, table, view, hooks, action, grants } = creation;
   await createView(executor, view, statement.query);
   return await withSettings(executor, { search_path: '' }, async () => {
     hooks.step?.('compile', table);
-    const plan = await compile(executor, registry, { view, table, key: statement.key }, hooks);
+    const plan = await compile(executor, registry, { view, table, key: statement.key, fullRefresh }, hooks);
     await createTable(executor, plan);
 
     hooks.step?.('lock', table);
@@ -161,7 +186,7 @@ async function create(executor: SqlExecutor, registry: Registry, creation: Creat
 async function compile(
   executor: SqlExecutor,
   registry: Registry,
-  input: { view: QualifiedName; table: QualifiedName; key: readonly string[] | null },
+  input: Omit<Parameters<Compile>[1], 'isTview'>,
   hooks: ApplyHooks,
 ): Promise<RefreshPlan> {
   // Loaded here, not above: the compiler carries PostgreSQL's grammar, which nothing else of this folder needs.
@@ -176,8 +201,12 @@ async function compile(
 export const compileAgain = (
   executor: SqlExecutor,
   registry: Registry,
-  { plan: { view, table }, requestedKey }: RegisteredTview,
-): Promise<RefreshPlan> => compile(executor, registry, { view, table, key: requestedKey }, {});
+  tview: RegisteredTview,
+): Promise<RefreshPlan> => {
+  const { view, table } = tview.plan;
+  const fullRefresh = fullRefreshOf(registry, tview);
+  return compile(executor, registry, { view, table, key: tview.requestedKey, fullRefresh }, {});
+};
 
 async function requireLandlord(executor: SqlExecutor): Promise<void> {
   const [row] = await executor.query<{ ours: boolean; owner: string }>(
@@ -208,6 +237,26 @@ async function tableName(executor: SqlExecutor, { schema, name }: CreateTview): 
   );
   if (row?.schema == null) throw new TviewsError('3F000', 'no schema has been selected to create in');
   return { schema: row.schema, name };
+}
+
+/** The tables of `WITH (full_refresh = …)`, as the caller's search_path resolves them. */
+async function listedTables(executor: SqlExecutor, { fullRefresh = [] }: CreateTview): Promise<FullRefresh> {
+  if (fullRefresh === '*') return fullRefresh;
+  const oids: number[] = [];
+  for (const { schema, name } of fullRefresh) {
+    const written = schema === null ? quoteIdentifier(name) : quoteQualified({ schema, name });
+    const [row] = await executor.query<{ oid: string | null }>(
+      'SELECT pg_catalog.to_regclass($1)::oid::bigint AS oid',
+      [written],
+    );
+    if (row!.oid === null) {
+      throw new TviewsError(SqlState.undefinedTable, `relation ${written} does not exist`, {
+        detail: 'Option "full_refresh" names it.',
+      });
+    }
+    oids.push(Number(row!.oid));
+  }
+  return oids;
 }
 
 async function requireFree(
@@ -385,8 +434,7 @@ async function compileProbe(
   executor: SqlExecutor,
   registry: Registry,
   existing: RegisteredTview,
-  statement: CreateTview,
-  hooks: ApplyHooks,
+  { statement, fullRefresh, hooks }: Wanted,
 ): Promise<{ readonly plan: RefreshPlan; readonly hasSameText: boolean }> {
   const { table } = existing.plan;
   const probe = { schema: table.schema, name: `tviews_probe_${existing.id}` };
@@ -399,7 +447,8 @@ async function compileProbe(
       [quoteQualified(probe), quoteQualified(existing.plan.view)],
     );
     // The same text may read something else by now: a view below it was replaced, a source renamed, a primary key dropped.
-    const plan = await compile(executor, registry, { view: probe, table, key: statement.key }, hooks);
+    const input = { view: probe, table, key: statement.key, fullRefresh };
+    const plan = await compile(executor, registry, input, hooks);
     await executor.query(`DROP VIEW ${quoteQualified(probe)}`);
     return { plan, hasSameText: row!.same === true };
   });

@@ -6,6 +6,7 @@
  * one the refresh was generated from, the facts say so; the locks are always those in force.
  */
 import { isDeepStrictEqual } from 'node:util';
+import type { CatalogRelation } from '../definition/catalog.ts';
 import type { WantedIndex } from '../definition/index-advice.ts';
 import type { Advice, Column, Occurrence, QualifiedName, RefreshPlan, Source } from '../definition/plan.ts';
 import type { PathNode } from '../definition/tree.ts';
@@ -20,6 +21,7 @@ import { type Planned, planOf, type RelationSize, sizesOf } from './query-plan.t
 import { readableSql, reservedWords } from './readable-sql.ts';
 import { rowsByKey } from './refresh-function.ts';
 import {
+  fullRefreshOf,
   loadRegistry,
   type RegisteredTview,
   type Registry,
@@ -53,9 +55,9 @@ export interface ExplainedNode {
   readonly equalities: readonly string[];
   /** The whole way to the key, for people. */
   readonly path: string;
-  /** As it is installed, and as a person would write it. */
-  readonly keyQuery: string;
-  readonly readable: string;
+  /** As it is installed, and as a person would write it; null where any change makes every row be computed. */
+  readonly keyQuery: string | null;
+  readonly readable: string | null;
   /** Rows of the tview that one changed row leads to: the planner's estimate, of the average row. */
   readonly rows: number;
   readonly fullReads: readonly FullRead[];
@@ -125,7 +127,7 @@ async function explainRegistered(
   registry: Registry,
   tview: RegisteredTview,
 ): Promise<Explanation> {
-  const { plan, tree, indexes, advice } = await compileNow(executor, registry, tview);
+  const { plan, queries, tree, indexes, advice } = await compileNow(executor, registry, tview);
   const planned = await planEverything(executor, tview, plan);
   const reserved = await reservedWords(executor);
   const sizes = await sizesOf(executor, [
@@ -137,24 +139,19 @@ async function explainRegistered(
   const large = ({ fullReads }: Pick<Planned, 'fullReads'>): FullRead[] =>
     fullReads.map(sizeOf).filter(({ tableBytes }) => tableBytes >= largeTable);
 
-  const occurrences = new Map(
-    plan.sources.flatMap((source, place) =>
-      source.occurrences.map((occurrence) => [occurrence.index, { occurrence, source, place }] as const),
-    ),
-  );
   const node = ({ occurrences: indexesOf, children, ...rest }: PathNode): ExplainedNode => {
-    const { occurrence, source, place } = occurrences.get(indexesOf[0]!)!;
+    const { table, occurrence } = queries.get(indexesOf[0]!)!;
     const { mapping, path, keyQuery } = occurrence;
-    const estimate = planned.byQuery.get(keyQuery);
+    const estimate = keyQuery === null ? undefined : planned.byQuery.get(keyQuery);
     return {
-      source: place,
-      table: source.table,
+      source: plan.sources.findIndex((source) => source.oid === table.oid),
+      table: table.name,
       ...rest,
       places: indexesOf.length,
       mapping,
       path,
       keyQuery,
-      readable: readableSql(keyQuery, reserved, readableWidth),
+      readable: keyQuery === null ? null : readableSql(keyQuery, reserved, readableWidth),
       rows: estimate?.rows ?? 1,
       fullReads: estimate === undefined ? [] : large(estimate),
       children: children.map(node),
@@ -186,6 +183,8 @@ async function explainRegistered(
 
 interface CompiledNow {
   readonly plan: RefreshPlan;
+  /** By place in the definition. */
+  readonly queries: ReadonlyMap<number, { readonly table: CatalogRelation; readonly occurrence: Occurrence }>;
   readonly tree: readonly PathNode[];
   readonly indexes: readonly WantedIndex[];
   readonly advice: readonly Advice[];
@@ -197,7 +196,7 @@ async function compileNow(
   tview: RegisteredTview,
 ): Promise<CompiledNow> {
   // Loaded here, not above: the compiler carries PostgreSQL's grammar, which nothing else of this folder needs.
-  const { analyseDefinition, writePlan } = await import('../definition/compile.ts');
+  const { analyseDefinition, keyQueriesOf, writePlan } = await import('../definition/compile.ts');
   const { wantedIndexes } = await import('../definition/index-advice.ts');
   const { pathTree } = await import('../definition/tree.ts');
   const { table, view } = tview.plan;
@@ -207,13 +206,20 @@ async function compileNow(
         view,
         table,
         key: tview.requestedKey,
+        fullRefresh: fullRefreshOf(registry, tview),
         isTview: (oid) => registry.tviews.some((other) => other.oid === oid),
       });
-      const { definition, key, paths, advice } = analysed;
+      const { definition, bounded, advice } = analysed;
       return {
         plan: writePlan(analysed, { table, view }),
-        tree: pathTree(definition, key, paths),
-        indexes: wantedIndexes(definition, paths),
+        queries: new Map(
+          [...keyQueriesOf(analysed)].map(([index, { occurrence }]) => [
+            index,
+            { table: definition.occurrences[index]!.relation, occurrence },
+          ]),
+        ),
+        tree: pathTree(analysed),
+        indexes: wantedIndexes(definition, bounded),
         advice,
       };
     });
@@ -260,7 +266,7 @@ async function planEverything(
     const byQuery = new Map<string, Pick<Planned, 'rows' | 'fullReads'>>();
     for (const source of plan.sources) {
       for (const { mapping, keyQuery } of source.occurrences) {
-        if (mapping === 'local' || byQuery.has(keyQuery)) continue;
+        if (mapping !== 'mapped' || keyQuery === null || byQuery.has(keyQuery)) continue;
         const { rows, fullReads } = await planOf(executor, keysOfUnknownRow(source, keyQuery));
         byQuery.set(keyQuery, { rows, fullReads });
       }

@@ -26,6 +26,8 @@ export function imageExpression(alias: string, columns: readonly Column[]): stri
     const value = `${alias}.${quoteIdentifier(name)}`;
     return `${quoteLiteral(name)}, ${asJson.test(type) ? value : `${value}::text`}`;
   });
+  // Nothing is derived from it: that a row changed is all there is to say.
+  if (pairs.length === 0) return `'{}'::jsonb`;
   const calls: string[] = [];
   for (let i = 0; i < pairs.length; i += columnsPerCall) {
     calls.push(`jsonb_build_object(${pairs.slice(i, i + columnsPerCall).join(', ')})`);
@@ -45,6 +47,7 @@ export function imagesRelation(json: string, columns: readonly Column[]): string
     const collate = collation === null ? '' : ` COLLATE ${collation}`;
     return `(${value}::${type}${collate}) AS ${quoteIdentifier(name)}`;
   });
+  if (columns.length === 0) return `SELECT\nFROM jsonb_array_elements(${json}) AS image`;
   return `SELECT ${output.join(', ')}\nFROM jsonb_to_recordset(${json}) AS image (${declared.join(', ')})`;
 }
 

@@ -35,6 +35,8 @@ export interface ListedTview {
     readonly kind: 'table' | 'tview';
     readonly schema: string;
     readonly name: string;
+    /** Whether each change of it computes every row (`WITH (full_refresh = …)`). */
+    readonly fullRefresh: boolean;
   }[];
   readonly advice: readonly Advice[];
 }

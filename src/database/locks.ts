@@ -86,7 +86,7 @@ export function gate(
     (source) =>
       `COALESCE(jsonb_array_length(NULLIF(${changes}->${quoteLiteral(String(source))}, 'true')), 0) > ${imagesByValue}`,
   );
-  const decide = `alone := ${everything} OR ${many.join(' OR ')};`;
+  const decide = `alone := ${[everything, ...many].join(' OR ')};`;
   if (isOmitted) return decide;
   return `${decide}
 IF alone THEN

@@ -9,7 +9,14 @@
  * held exclusively, and nothing is locked beside it. Asked by `tells_keys`, `looked_at` says which rows were computed: an
  * array of keys, or true.
  */
-import type { Column, Occurrence, QualifiedName, RefreshPlan, Source } from '../definition/plan.ts';
+import {
+  type Column,
+  changesEverything,
+  type Occurrence,
+  type QualifiedName,
+  type RefreshPlan,
+  type Source,
+} from '../definition/plan.ts';
 import { maximumImages, rowOf } from './capture.ts';
 import { quoteIdentifier, quoteLiteral, quoteQualified } from './identifier.ts';
 import { firstImageRelation, firstImageValue, imageExpression, imagesRelation } from './image.ts';
@@ -83,10 +90,7 @@ BEGIN
     IF tells_keys THEN
       ${hang(tellKeys(tview), 6)}
     END IF;
-    IF cardinality(${keyVariable(0)}) > ${keysWithoutAsking} THEN
-      SELECT cardinality(${keyVariable(0)}) > c.reltuples * ${options.fullRefreshShare} INTO many
-      FROM pg_class AS c WHERE c.oid = ${quoteLiteral(quoteQualified(plan.table))}::regclass AND c.reltuples >= 0;
-    END IF;
+    ${hang(decideMany(tview, options), 4)}
   END IF;
 
   -- Recompute and write. Nobody else writes these rows now, so nothing here waits with what it has computed in hand.
@@ -118,6 +122,16 @@ END`;
 -- Its settings are those of flush, which alone calls it: each SET clause here would cost time for every tview of a flush.
 LANGUAGE plpgsql SECURITY DEFINER
 AS ${dollarQuote(body)};`;
+}
+
+/** From how many keys on all rows are computed at once. */
+function decideMany({ plan }: RefreshedTview, options: RefreshOptions): string {
+  const keys = `cardinality(${keyVariable(0)})`;
+  if (plan.isComputedWhole === true) return `many := ${keys} > 1;`;
+  return `IF ${keys} > ${keysWithoutAsking} THEN
+  SELECT ${keys} > c.reltuples * ${options.fullRefreshShare} INTO many
+  FROM pg_class AS c WHERE c.oid = ${quoteLiteral(quoteQualified(plan.table))}::regclass AND c.reltuples >= 0;
+END IF;`;
 }
 
 /** The name in `changes` under which a tview is told at which of its own rows to look: `{"tview": 3, "all": true}`. */
@@ -169,13 +183,18 @@ export const toColumn =
   ({ name }: Column): string =>
     `${alias}.${quoteIdentifier(name)}`;
 
-/** A condition on changes by source: whether every row of the tview may have changed. */
+/**
+ * A condition on changes by source: whether every row of the tview may have changed. The same where the gate is passed and
+ * where rows are computed: who computes all of them must be alone.
+ */
 export function everythingCheck(
-  { id, sourceIds }: Pick<RefreshedTview, 'id' | 'sourceIds'>,
+  { id, plan, sourceIds }: Pick<RefreshedTview, 'id' | 'plan' | 'sourceIds'>,
   changes: string,
 ): string {
-  const named = [...sourceIds.map(String), rowsOf(id)].map((name) => `${changes}->${quoteLiteral(name)}`);
-  return `'true'::jsonb IN (${named.join(', ')}) IS TRUE`;
+  const whole = sourceIds.filter((_, i) => changesEverything(plan.sources[i]!)).map(String);
+  const others = [...sourceIds.map(String).filter((source) => !whole.includes(source)), rowsOf(id)];
+  const all = `'true'::jsonb IN (${others.map((name) => `${changes}->${quoteLiteral(name)}`).join(', ')}) IS TRUE`;
+  return whole.length === 0 ? all : `${changes} ?| array[${whole.map(quoteLiteral).join(', ')}] OR ${all}`;
 }
 
 function keySteps(tview: RefreshedTview): string {
@@ -194,12 +213,14 @@ WHERE ${tview.plan.key.map(({ name }) => `i.${quoteIdentifier(name)} IS NOT NULL
   )}
 END IF;`;
   const sources = tview.plan.sources
-    .map((source, i) => {
+    .flatMap((source, i) => {
+      // Its changes never come here.
+      if (changesEverything(source)) return [];
       const id = quoteLiteral(String(tview.sourceIds[i]!));
       // Occurrences of one table often have one key query: a table read by three subqueries of the same correlation.
       const queries = new Map<string, Occurrence[]>();
       for (const occurrence of source.occurrences) {
-        const query = occurrence.keyQuery.trim();
+        const query = occurrence.keyQuery!.trim();
         queries.set(query, [...(queries.get(query) ?? []), occurrence]);
       }
       const steps = [...queries.values()].map((occurrences) => {
@@ -211,7 +232,7 @@ END IF;`;
 END IF;`;
     })
     .join('\n');
-  return `${sources}\n${own}`;
+  return [sources, own].filter((part) => part !== '').join('\n');
 }
 
 /** Adds what a query finds, one column per key column, to the keys. */
@@ -234,7 +255,7 @@ FROM (SELECT ${named.join(', ')} FROM ${unnestedKeys(tview)}) AS i;`;
  */
 function keyStep(tview: RefreshedTview, source: Source, images: string, occurrence: Occurrence): string {
   const withChanged = (relation: string): string =>
-    appendKeys(tview, occurrence.keyQuery, `WITH changed AS (\n  ${hang(relation, 2)}\n)\n`);
+    appendKeys(tview, occurrence.keyQuery!, `WITH changed AS (\n  ${hang(relation, 2)}\n)\n`);
   const query = withChanged(imagesRelation(images, source.linkColumns));
   const { keyColumns } = occurrence;
   if (!keyColumns) {
@@ -286,11 +307,13 @@ END IF;`;
 function nullKeyCheck(tview: RefreshedTview): string {
   const isNull = tview.plan.key.map(({ name }) => `v.${quoteIdentifier(name)} IS NULL`).join(' OR ');
   return `IF unlinked AND EXISTS (SELECT FROM ${quoteQualified(tview.plan.view)} AS v WHERE ${isNull}) THEN
-  RAISE not_null_violation USING
-    MESSAGE = ${quoteLiteral(`definition of tview ${people(tview.plan.table)} gives a row whose key is null`)},
-    HINT = 'Leave such rows out in the definition.';
+  ${hang(raiseNullKey(tview), 2)}
 END IF;`;
 }
+
+const raiseNullKey = (tview: RefreshedTview): string => `RAISE not_null_violation USING
+  MESSAGE = ${quoteLiteral(`definition of tview ${people(tview.plan.table)} gives a row whose key is null`)},
+  HINT = 'Leave such rows out in the definition.';`;
 
 /** Are equal values of this column the same bytes? A collation of its own may be one that knows no case. */
 const hasOneForm = ({ type, collation }: Column): boolean =>
@@ -422,6 +445,9 @@ function write(tview: RefreshedTview, scope: 'keys' | 'many' | 'all'): string {
     CASE WHEN t.${firstKey} IS NOT NULL THEN ${imageExpression('t', asSource.linkColumns)} END AS "tviews old image",
     t.${firstKey} IS NULL OR ${rowOf('c', asSource.referencedColumns)} *<> ${rowOf('t', asSource.referencedColumns)} AS "tviews matters"`;
   const returning = asSource === null ? 'true' : `${imageExpression('t', asSource.linkColumns)} AS image`;
+  // A key that no source is known to have may be null, which only the rows tell.
+  const mayBeNull = scope === 'all' && plan.sources.some(changesEverything);
+  const isNull = keys.map((key) => `c.${key} IS NULL`).join(' OR ');
   const imagesOut =
     asSource === null
       ? 'NULL'
@@ -453,7 +479,12 @@ function write(tview: RefreshedTview, scope: 'keys' | 'many' | 'all'): string {
   SELECT ${list('c')}${old}
   FROM computed_rows AS c
   LEFT JOIN ${table} AS t ON ${keysEqual(tview, 't', toColumn('c'))}
-  WHERE ${scope === 'all' ? differs : `c.${there} AND ${differs}`}
+  WHERE ${scope === 'all' ? differs : `c.${there} AND ${differs}`}${
+    mayBeNull
+      ? `
+    AND NOT EXISTS (SELECT FROM computed_rows AS c WHERE ${isNull})`
+      : ''
+  }
 ), written_rows AS (
   INSERT INTO ${table} (${all.map(quoteIdentifier).join(', ')})
   SELECT ${list('d')} FROM different_rows AS d
@@ -468,6 +499,13 @@ SELECT
   (SELECT message FROM duplicate_keys),
   (SELECT count(*) FROM written_rows),
   (SELECT count(*) FROM deleted_rows),
-  ${imagesOut}
-INTO computed, duplicate, written, deleted, images;`;
+  ${imagesOut}${
+    mayBeNull
+      ? `,
+  EXISTS (SELECT FROM computed_rows AS c WHERE ${isNull})`
+      : ''
+  }
+INTO computed, duplicate, written, deleted, images${mayBeNull ? ', unlinked' : ''};${
+    mayBeNull ? `\nIF unlinked THEN\n  ${hang(raiseNullKey(tview), 2)}\nEND IF;` : ''
+  }`;
 }

@@ -1,5 +1,12 @@
 /** What is registered in the database, as values; and the generator's inputs derived from it. */
-import type { Column, Form, QualifiedName, RefreshPlan, Source } from '../definition/plan.ts';
+import {
+  type Column,
+  changesEverything,
+  type Form,
+  type QualifiedName,
+  type RefreshPlan,
+  type Source,
+} from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import type { CapturedSource } from './capture.ts';
 import type { SqlExecutor } from './executor.ts';
@@ -243,6 +250,13 @@ export async function requireTview(
   }
   return tview;
 }
+
+/** The option a tview was made with, as far as it has an effect: the tables of which any change makes every row be computed. */
+export const fullRefreshOf = (registry: Registry, { plan, sourceIds }: RegisteredTview): readonly number[] =>
+  plan.sources.flatMap((source, i) => {
+    const registered = registry.sources.find(({ id }) => id === sourceIds[i]);
+    return changesEverything(source) && registered !== undefined ? [registered.oid] : [];
+  });
 
 /** The tviews that read this one, directly. */
 export function readersOf(registry: Registry, tview: RegisteredTview): RegisteredTview[] {

@@ -3,19 +3,21 @@
  * already, so names mean what PostgreSQL resolved them to; what cannot be kept exactly in step is refused (refuse.ts).
  */
 import type { SqlExecutor } from '../database/executor.ts';
+import { RefusedDefinition } from '../errors/errors.ts';
 import { type Catalog, type CatalogColumn, type CatalogRelation, loadCatalog } from './catalog.ts';
 import { derivePaths, type OccurrencePath } from './derive.ts';
 import { refuseNondeterminism } from './determinism.ts';
 import { type DerivedEdges, deriveEdges } from './edges.ts';
+import { coverUnbounded, type FullRefresh } from './full-refresh.ts';
 import { parseSelect, type SelectStmt } from './grammar.ts';
 import { indexAdvice } from './index-advice.ts';
-import { chooseKey, type KeyColumn } from './key.ts';
-import { type KeyQuery, writeKeyQuery } from './key-query.ts';
+import { type ChosenKey, chooseKey, type KeyColumn } from './key.ts';
+import { everyKey, type KeyQuery, writeKeyQuery } from './key-query.ts';
 import { refuseStranger } from './owner.ts';
-import type { Advice, Column, Form, QualifiedName, RefreshPlan, Source } from './plan.ts';
+import type { Advice, Column, Form, Occurrence, QualifiedName, RefreshPlan, Source } from './plan.ts';
 import { display, refuse } from './refuse.ts';
 import { resolve } from './resolve.ts';
-import type { ResolvedDefinition } from './resolved.ts';
+import type { Origin, ResolvedDefinition, ResolvedOccurrence } from './resolved.ts';
 import { refuseTypes } from './types.ts';
 
 export interface CompileInput {
@@ -25,6 +27,8 @@ export interface CompileInput {
   readonly table: QualifiedName;
   /** `WITH (key = …)`, or null. */
   readonly key: readonly string[] | null;
+  /** `WITH (full_refresh = …)`. */
+  readonly fullRefresh: FullRefresh;
   /** Whether a table is a tview: then its changes come from its own flush. */
   isTview(oid: number): Promise<boolean> | boolean;
 }
@@ -33,8 +37,11 @@ export interface CompileInput {
 export interface AnalysedDefinition {
   readonly catalog: Catalog;
   readonly definition: ResolvedDefinition;
-  readonly key: readonly KeyColumn[];
-  readonly paths: readonly OccurrencePath[];
+  readonly key: ChosenKey;
+  /** Of the occurrences that have one. */
+  readonly bounded: readonly OccurrencePath[];
+  /** The others, a change of which makes every row be computed anew. */
+  readonly unbounded: readonly number[];
   /** On what the result of the definition depends, beside the rows. */
   readonly advice: readonly Advice[];
 }
@@ -66,33 +73,58 @@ export async function analyseDefinition(
   refuseUnseen(catalog, definition);
   refuseGroupsOfParents(catalog);
   refuseItself(definition, input.table);
+  refuseConstant(definition);
   const key = chooseKey(definition, catalog, input.key, input.table.name.replace(/^tv_/, ''));
+  const { bounded, unbounded } = derivePaths(definition, key.readings);
+  coverUnbounded(definition, key, unbounded, input.fullRefresh);
   return {
     catalog,
     definition,
     key,
-    paths: derivePaths(definition, key),
+    bounded,
+    unbounded: [...unbounded.keys()],
     advice: [...definition.advice, ...advice],
   };
+}
+
+/** The key columns, as the reading has them that an occurrence is of. */
+export function keyAt(
+  { definition, key }: Pick<AnalysedDefinition, 'definition' | 'key'>,
+  occurrence: number,
+): readonly KeyColumn[] {
+  const columns = key.readings[definition.occurrences[occurrence]!.reading]!;
+  return columns instanceof RefusedDefinition ? [] : columns;
+}
+
+/** By occurrence. */
+export function keyQueriesOf(analysed: AnalysedDefinition): ReadonlyMap<number, KeyQuery> {
+  const { definition, bounded, unbounded } = analysed;
+  return new Map<number, KeyQuery>([
+    ...bounded.map(
+      (path) => [path.occurrence, writeKeyQuery(definition, keyAt(analysed, path.occurrence), path)] as const,
+    ),
+    ...unbounded.map((index) => [index, everyKey(definition, index)] as const),
+  ]);
 }
 
 export function writePlan(
   analysed: AnalysedDefinition,
   input: Pick<CompileInput, 'table' | 'view'>,
 ): RefreshPlan {
-  const { catalog, definition, key, paths, advice } = analysed;
-  const queries = paths.map((path) => writeKeyQuery(definition, key, path));
+  const { catalog, definition, key, bounded, advice } = analysed;
+  const queries = keyQueriesOf(analysed);
   const relations = [...new Set(definition.occurrences.map(({ relation }) => relation))];
-  const { locks, reads } = deriveEdges(definition, key, paths, relations);
+  const { locks, reads } = deriveEdges(definition, key.outputs, bounded, relations);
   return {
     table: input.table,
     view: input.view,
     definition: catalog.views.get(catalog.root.oid)!.definition,
     columns: catalog.root.columns.map(planColumn),
-    key: key.map(({ output }: KeyColumn) => planColumn(output)),
+    key: key.outputs.map(planColumn),
     sources: relations.map((relation) => planSource(catalog, definition, relation, queries, reads)),
+    ...(isComputedWhole(definition, key) && { isComputedWhole: true }),
     locks,
-    advice: [...advice, ...indexAdvice(definition, paths)],
+    advice: [...advice, ...indexAdvice(definition, bounded)],
   };
 }
 
@@ -123,6 +155,15 @@ function refuseGroupsOfParents(catalog: Catalog): void {
   }
 }
 
+function refuseConstant({ occurrences }: ResolvedDefinition): void {
+  if (occurrences.length > 0) return;
+  refuse(
+    'the definition reads no table',
+    'Its rows never change, so that there is nothing to keep in step.',
+    'Use a view or a table.',
+  );
+}
+
 function refuseItself(definition: ResolvedDefinition, table: QualifiedName): void {
   if (definition.occurrences.some(({ relation }) => display(relation.name) === display(table))) {
     refuse(
@@ -133,6 +174,24 @@ function refuseItself(definition: ResolvedDefinition, table: QualifiedName): voi
   }
 }
 
+/** PostgreSQL takes a condition on columns into a window's query where every partition has them, and into no FULL JOIN. */
+function isComputedWhole({ readings, hasFullJoin }: ResolvedDefinition, key: ChosenKey): boolean {
+  const isInKey = (columns: readonly KeyColumn[], partition: readonly Origin[]): boolean =>
+    columns.every(
+      (column) =>
+        column.kind === 'constant' ||
+        partition.some(
+          (part) =>
+            part.kind === 'column' && part.occurrence === column.occurrence && part.column === column.column,
+        ),
+    );
+  const isCut = readings.some(({ partitions }, reading) => {
+    const columns = key.readings[reading]!;
+    return !(columns instanceof RefusedDefinition) && !partitions.every((part) => isInKey(columns, part));
+  });
+  return hasFullJoin || isCut;
+}
+
 function planColumn({ name, type, collation }: CatalogColumn): Column {
   return { name, type, collation };
 }
@@ -141,12 +200,12 @@ function planSource(
   catalog: Catalog,
   definition: ResolvedDefinition,
   relation: CatalogRelation,
-  queries: readonly KeyQuery[],
+  queries: ReadonlyMap<number, KeyQuery>,
   edgeReads: DerivedEdges['reads'],
 ): Source {
   const own = definition.occurrences.filter((occurrence) => occurrence.relation === relation);
   const links = new Set(
-    own.flatMap(({ index }) => [...queries[index]!.reads, ...(edgeReads.get(index) ?? [])]),
+    own.flatMap(({ index }) => [...queries.get(index)!.reads, ...(edgeReads.get(index) ?? [])]),
   );
   for (const { name, generated } of relation.columns) {
     if (generated === 'virtual' && links.has(name)) refuseVirtual(relation, name);
@@ -179,13 +238,32 @@ function planSource(
       .map(({ name }) => name)
       .filter((name) => readsVirtual || referenced.has(name)),
     primaryKey: relation.family.pairsByKey ? relation.primaryKey : null,
-    occurrences: own.map(({ index }) => queries[index]!.occurrence),
+    occurrences: distinctOccurrences(own, queries),
   };
 }
 
 function formOf({ name, family: { form } }: CatalogRelation): Form {
   if (form === 'child') throw new Error(`${display(name)} inherits, and was not refused`);
   return form;
+}
+
+/** What several readings have in common, they derive in the same way. */
+function distinctOccurrences(
+  own: readonly ResolvedOccurrence[],
+  queries: ReadonlyMap<number, KeyQuery>,
+): readonly Occurrence[] {
+  const distinct = new Map<string, Occurrence>();
+  const seen = new Map<string, number>();
+  for (const { index, reading } of own) {
+    const { occurrence } = queries.get(index)!;
+    const { alias, path, keyQuery } = occurrence;
+    const name = JSON.stringify([reading, alias, path, keyQuery]);
+    const times = (seen.get(name) ?? 0) + 1;
+    seen.set(name, times);
+    const same = JSON.stringify([times, alias, path, keyQuery]);
+    if (!distinct.has(same)) distinct.set(same, occurrence);
+  }
+  return [...distinct.values()];
 }
 
 /** What PostgreSQL itself says is read: the walk should have found all of it, and if not, more is only slower. */

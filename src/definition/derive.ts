@@ -8,7 +8,8 @@
  * each key query looks for the other row and finds it gone. So it is refused.
  */
 
-import type { KeyColumn } from './key.ts';
+import { RefusedDefinition } from '../errors/errors.ts';
+import type { KeyColumn, ReadingKey } from './key.ts';
 import {
   type ColumnLookup,
   castsSafely,
@@ -17,7 +18,7 @@ import {
   isTransparent,
   type Link,
 } from './links.ts';
-import { display, refuse } from './refuse.ts';
+import { display, refusal } from './refuse.ts';
 import type { ResolvedDefinition, ResolvedOccurrence } from './resolved.ts';
 
 /** One hop: the parent, and the equalities by which it is found. */
@@ -30,44 +31,70 @@ export interface OccurrencePath {
   readonly occurrence: number;
   /** From the occurrence to one that has the key; empty where it has the key itself. */
   readonly hops: readonly Hop[];
-  /** For each key column, the column that has it in the last occurrence of the path. */
-  readonly keyColumns: readonly string[];
+  /** For each key column, what it is in the last occurrence of the path. */
+  readonly keyParts: readonly KeyPart[];
 }
 
-export function derivePaths(
-  definition: ResolvedDefinition,
-  key: readonly KeyColumn[],
-): readonly OccurrencePath[] {
+export type KeyPart =
+  | { readonly kind: 'column'; readonly column: string }
+  | { readonly kind: 'constant'; readonly sql: string };
+
+/** The columns among the parts. */
+export const columnsOf = (parts: readonly KeyPart[]): readonly string[] =>
+  parts.flatMap((part) => (part.kind === 'column' ? [part.column] : []));
+
+export interface DerivedPaths {
+  readonly bounded: readonly OccurrencePath[];
+  /** Occurrences of which a change may reach any key, and why. */
+  readonly unbounded: ReadonlyMap<number, RefusedDefinition>;
+}
+
+/** @param keys for each reading; where one is a refusal, there is nothing for its paths to lead to */
+export function derivePaths(definition: ResolvedDefinition, keys: readonly ReadingKey[]): DerivedPaths {
+  const { occurrences } = definition;
   const columnOf = columnLookup(definition);
   const links = closeLinks(definition, columnOf);
   const paths = new Map<number, OccurrencePath>();
-  for (const { index } of definition.occurrences) {
-    const keyColumns = ownKey(index, key, links, columnOf);
-    if (keyColumns !== null) paths.set(index, { occurrence: index, hops: [], keyColumns });
+  for (const { index, unbounded, reading } of occurrences) {
+    const key = keys[reading]!;
+    if (unbounded !== null || key instanceof RefusedDefinition) continue;
+    const keyParts = ownKey(index, key, links, columnOf);
+    if (keyParts !== null) paths.set(index, { occurrence: index, hops: [], keyParts });
   }
-  if (paths.size === 0) refuseSpreadKey(definition, key);
-  const hops = new Hops(links, definition.occurrences.length);
+  const rooted = new Set([...paths.keys()].map((index) => occurrences[index]!.reading));
+  const hops = new Hops(links, occurrences.length);
   // Level by level away from the roots, so that each path is a shortest one and ends with its parent's. A parent that
   // shares fewer columns comes last: in a schema where every table has a tenant, the tenant alone is a link, and a bad one.
   const grow = (isWide: (from: number, to: number) => boolean, atMost: number): boolean => {
     const level = [...paths.keys()].sort((a, b) => a - b);
     let grown = 0;
-    for (const { index } of definition.occurrences) {
+    for (const { index } of occurrences) {
       if (paths.has(index) || grown >= atMost) continue;
       const parent = level.find((to) => hops.links(index, to).length > 0 && isWide(index, to));
       if (parent === undefined) continue;
-      const { hops: rest, keyColumns } = paths.get(parent)!;
+      const { hops: rest, keyParts } = paths.get(parent)!;
       const hop = { to: parent, links: hops.links(index, parent) };
-      paths.set(index, { occurrence: index, hops: [hop, ...rest], keyColumns });
+      paths.set(index, { occurrence: index, hops: [hop, ...rest], keyParts });
       grown += 1;
     }
     return grown > 0;
   };
   while (grow((from, to) => hops.isWidest(from, to), Number.POSITIVE_INFINITY) || grow(() => true, 1));
-  return definition.occurrences.map((occurrence) => {
-    const path = paths.get(occurrence.index);
-    return path ?? refuseUnlinked(definition, occurrence);
-  });
+  const reasonFor = (occurrence: ResolvedOccurrence): RefusedDefinition => {
+    const key = keys[occurrence.reading]!;
+    if (occurrence.unbounded !== null) return occurrence.unbounded;
+    if (key instanceof RefusedDefinition) return key;
+    if (!rooted.has(occurrence.reading)) return spreadKey(definition, key);
+    return occurrence.peering ?? unlinked(definition, occurrence);
+  };
+  return {
+    bounded: occurrences.flatMap(({ index }) => paths.get(index) ?? []),
+    unbounded: new Map(
+      occurrences.flatMap((occurrence) =>
+        paths.has(occurrence.index) ? [] : [[occurrence.index, reasonFor(occurrence)]],
+      ),
+    ),
+  };
 }
 
 /** The key in the row itself: its columns, or columns that equal them by links. */
@@ -76,9 +103,13 @@ function ownKey(
   key: readonly KeyColumn[],
   links: readonly Link[],
   columnOf: ColumnLookup,
-): readonly string[] | null {
-  const columns: string[] = [];
+): readonly KeyPart[] | null {
+  const parts: KeyPart[] = [];
   for (const wanted of key) {
+    if (wanted.kind === 'constant') {
+      parts.push({ kind: 'constant', sql: wanted.sql });
+      continue;
+    }
     const candidates =
       wanted.occurrence === occurrence
         ? [wanted.column]
@@ -96,9 +127,9 @@ function ownKey(
       return candidate.generated !== 'virtual' && castsSafely(candidate, wanted.output);
     });
     if (found === undefined) return null;
-    columns.push(found);
+    parts.push({ kind: 'column', column: found });
   }
-  return columns;
+  return parts;
 }
 
 /** Which occurrences can be whose parents. */
@@ -129,20 +160,21 @@ class Hops {
   }
 }
 
-function refuseSpreadKey(definition: ResolvedDefinition, key: readonly KeyColumn[]): never {
-  const tables = [...new Set(key.map(({ occurrence }) => definition.occurrences[occurrence]!))];
+function spreadKey(definition: ResolvedDefinition, key: readonly KeyColumn[]): RefusedDefinition {
+  const places = key.flatMap((column) => (column.kind === 'column' ? [column.occurrence] : []));
+  const tables = [...new Set(places)].map((occurrence) => definition.occurrences[occurrence]!);
   const names = tables.map(({ relation, alias }) => `${display(relation.name)} (${alias})`).join(' and ');
-  return refuse(
+  return refusal(
     `the key (${key.map(({ output }) => output.name).join(', ')}) is spread over ${names}`,
     'No row of any table has the whole key, so that a transaction that changes a row of each could miss a key.',
     'Choose a key one table has, or whose columns one table refers to: the table that links the two, for example.',
   );
 }
 
-function refuseUnlinked(definition: ResolvedDefinition, occurrence: ResolvedOccurrence): never {
+function unlinked(definition: ResolvedDefinition, occurrence: ResolvedOccurrence): RefusedDefinition {
   const { relation, alias, index } = occurrence;
   const miss = definition.nearMisses.get(index);
-  return refuse(
+  return refusal(
     `table ${display(relation.name)} (${alias}) is not linked to the key`,
     miss === undefined
       ? 'No equality between its columns and those of a table that leads to the key must hold: a change of one of its rows could affect every row of the tview.'

@@ -5,7 +5,6 @@
 import { quoteIdentifier, quoteQualified } from '../database/identifier.ts';
 import type { CatalogColumn, CatalogRelation } from './catalog.ts';
 import type { OccurrencePath } from './derive.ts';
-import type { KeyColumn } from './key.ts';
 import { shownLinks } from './key-query.ts';
 import { type ColumnLookup, columnLookup, isTransparent, type Link } from './links.ts';
 import type { Edge, EdgeLink, ValueLocks } from './plan.ts';
@@ -28,7 +27,7 @@ export interface DerivedEdges {
 /** `relations`: the plan's sources, in their order. */
 export function deriveEdges(
   definition: ResolvedDefinition,
-  key: readonly KeyColumn[],
+  key: readonly CatalogColumn[],
   paths: readonly OccurrencePath[],
   relations: readonly CatalogRelation[],
 ): DerivedEdges {
@@ -71,7 +70,7 @@ export function deriveEdges(
       path: describe(definition, hop),
     }),
   );
-  const keyIsHashed = key.every(({ output }) => hasOneHash(output));
+  const keyIsHashed = key.every(hasOneHash);
   return { locks: { edges, keyIsHashed }, reads };
 }
 
@@ -81,13 +80,13 @@ function distinctHops(definition: ResolvedDefinition, paths: readonly Occurrence
   const representative = new Map<number, number>();
   const found: Hop[] = [];
   const byDepth = paths.toSorted((a, b) => a.hops.length - b.hops.length || a.occurrence - b.occurrence);
-  for (const { occurrence, hops, keyColumns } of byDepth) {
+  for (const { occurrence, hops, keyParts } of byDepth) {
     const { relation } = definition.occurrences[occurrence]!;
     const [hop] = hops;
     const near = hop === undefined ? null : representative.get(hop.to)!;
     const way =
       hop === undefined
-        ? keyColumns
+        ? keyParts
         : hop.links.map(({ from, to }) => [from.column, from.casts, to.column, to.casts]);
     const name = JSON.stringify([relation.oid, near, way]);
     const known = same.get(name);

@@ -4,7 +4,7 @@
  */
 import { quoteIdentifier, quoteQualified } from '../database/identifier.ts';
 import type { CatalogIndex, CatalogRelation } from './catalog.ts';
-import type { OccurrencePath } from './derive.ts';
+import { columnsOf, type OccurrencePath } from './derive.ts';
 import type { Advice, QualifiedName } from './plan.ts';
 import { display } from './refuse.ts';
 import type { ResolvedDefinition } from './resolved.ts';
@@ -29,6 +29,7 @@ export function wantedIndexes(
   const want = (occurrence: number, columns: readonly string[], purpose: string): void => {
     const { relation } = definition.occurrences[occurrence]!;
     const wanted = [...new Set(columns)];
+    if (wanted.length === 0) return;
     const create = `CREATE INDEX ON ${quoteQualified(relation.name)} (${wanted.map(quoteIdentifier).join(', ')});`;
     if (found.has(create)) return;
     const index = indexFor(relation, wanted)?.name ?? null;
@@ -43,9 +44,9 @@ export function wantedIndexes(
       );
     }
   }
-  for (const { occurrence, hops, keyColumns } of paths) {
+  for (const { occurrence, hops, keyParts } of paths) {
     const [first] = hops;
-    const columns = first === undefined ? keyColumns : first.links.map(({ from }) => from.column);
+    const columns = first === undefined ? columnsOf(keyParts) : first.links.map(({ from }) => from.column);
     want(occurrence, columns, 'rows are recomputed');
   }
   return [...found.values()];

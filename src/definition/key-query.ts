@@ -3,7 +3,7 @@
  * only: a filter or a join off the path could hide a key from a change that removes what the filter reads (§3.3, §3.5 R2).
  */
 import { quoteIdentifier, quoteQualified } from '../database/identifier.ts';
-import type { OccurrencePath } from './derive.ts';
+import { columnsOf, type OccurrencePath } from './derive.ts';
 import type { KeyColumn } from './key.ts';
 import { columnLookup, type Link } from './links.ts';
 import type { Occurrence, QualifiedName } from './plan.ts';
@@ -57,11 +57,13 @@ export function writeKeyQuery(
   });
   const last = path.hops.at(-1)?.to ?? path.occurrence;
   const outputs = key.map(({ output }, place) => {
-    const source = column(last, path.keyColumns[place]!);
+    const part = path.keyParts[place]!;
+    const source = part.kind === 'constant' ? part.sql : column(last, part.column);
     return `${source}::${output.type} AS ${quoteIdentifier(output.name)}`;
   });
   // A key is never null; a row whose link is null belongs to no key.
-  const nullable = path.keyColumns
+  const own = columnsOf(path.keyParts);
+  const nullable = own
     .filter((name) => !columnOf(last, name).notNull)
     .map((name) => `${column(last, name)} IS NOT NULL`);
   const keyQuery = [
@@ -77,12 +79,28 @@ export function writeKeyQuery(
       index,
       alias,
       mapping: path.hops.length === 0 ? 'local' : 'mapped',
-      keyColumns: path.hops.length === 0 ? path.keyColumns : null,
+      keyColumns: path.hops.length === 0 && own.length === key.length ? own : null,
       path: describePath(definition, key, path),
       keyQuery,
       probes,
     },
     reads: [...reads],
+  };
+}
+
+/** Of an occurrence of which a change may reach any key. */
+export function everyKey(definition: ResolvedDefinition, index: number): KeyQuery {
+  return {
+    occurrence: {
+      index,
+      alias: definition.occurrences[index]!.alias,
+      mapping: 'everything',
+      keyColumns: null,
+      path: `${shownOccurrence(definition, index)} → every row`,
+      keyQuery: null,
+      probes: [],
+    },
+    reads: [],
   };
 }
 
@@ -133,8 +151,10 @@ export function shownKey(
   path: OccurrencePath,
 ): string[] {
   const { alias } = occurrences[path.occurrence]!;
-  return path.keyColumns.map((column, place) => {
-    const isItself = key[place]!.occurrence === path.occurrence;
-    return isItself ? `${alias}.${column}` : `${alias}.${column} = ${key[place]!.output.name}`;
+  return path.keyParts.map((part, place) => {
+    const { output, ...whole } = key[place]!;
+    if (part.kind === 'constant') return `${output.name} = ${part.sql}`;
+    const isItself = whole.kind === 'column' && whole.occurrence === path.occurrence;
+    return isItself ? `${alias}.${part.column}` : `${alias}.${part.column} = ${output.name}`;
   });
 }

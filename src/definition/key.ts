@@ -1,14 +1,23 @@
-/** Chooses the columns that identify a row of the tview, and refuses those that cannot. */
+/** Chooses the columns that identify a row of the tview, and finds the columns of the sources that they are. */
+import { RefusedDefinition } from '../errors/errors.ts';
 import type { Catalog, CatalogColumn } from './catalog.ts';
-import { refuse } from './refuse.ts';
+import { refusal, refuse } from './refuse.ts';
 import { columnKey, type NamedOrigin, type ResolvedDefinition } from './resolved.ts';
 
-/** One key column: as the tview has it, and the source column it is. */
-export interface KeyColumn {
-  readonly output: CatalogColumn;
-  readonly occurrence: number;
-  readonly column: string;
+/** One key column: as the tview has it, and the source column it is, or the constant. */
+export type KeyColumn = { readonly output: CatalogColumn } & (
+  | { readonly kind: 'column'; readonly occurrence: number; readonly column: string }
+  | { readonly kind: 'constant'; readonly sql: string }
+);
+
+export interface ChosenKey {
+  /** Empty: there is none. */
+  readonly outputs: readonly CatalogColumn[];
+  /** For each reading; or why no source has it there: then nothing bounds what a change reaches. */
+  readonly readings: readonly ReadingKey[];
 }
+
+export type ReadingKey = readonly KeyColumn[] | RefusedDefinition;
 
 const sayWhich = "Name the columns that identify a row: CREATE TVIEW … WITH (key = 'column, …') AS ….";
 
@@ -17,25 +26,46 @@ export function chooseKey(
   catalog: Catalog,
   wanted: readonly string[] | null,
   entity: string,
-): readonly KeyColumn[] {
+): ChosenKey {
   const names = wanted ?? conventionalKey(definition, entity);
-  return names.map((name) => {
+  if (names instanceof RefusedDefinition) {
+    return { outputs: [], readings: definition.readings.map(() => names) };
+  }
+  const outputs = names.map((name) => {
     const output = catalog.root.columns.find((column) => column.name === name);
-    const origin = definition.outputs.find((column) => column.name === name)?.origin;
-    if (output === undefined || origin === undefined) {
-      return refuse(
-        `key column "${name}" is not among the columns of the definition`,
-        `The definition has the columns ${definition.outputs.map((column) => column.name).join(', ')}.`,
-        sayWhich,
-      );
-    }
-    return checkedKey(definition, { name, origin }, output);
+    if (output !== undefined) return checkedOutput(output);
+    return refuse(
+      `key column "${name}" is not among the columns of the definition`,
+      `The definition has the columns ${catalog.root.columns.map((column) => column.name).join(', ')}.`,
+      sayWhich,
+    );
   });
+  return {
+    outputs,
+    readings: definition.readings.map((reading) => readingKey(definition, reading, outputs)),
+  };
+}
+
+function readingKey(
+  definition: ResolvedDefinition,
+  { outputs: origins }: ResolvedDefinition['readings'][number],
+  outputs: readonly CatalogColumn[],
+): ReadingKey {
+  const columns: KeyColumn[] = [];
+  for (const output of outputs) {
+    const found = keyColumn(definition, origins.find(({ name }) => name === output.name)!, output);
+    if (found instanceof RefusedDefinition) return found;
+    columns.push(found);
+  }
+  return columns;
 }
 
 /** Without `WITH (key = …)`: pk_<entity>, else the groups, else the primary key of the first table. */
-function conventionalKey(definition: ResolvedDefinition, entity: string): readonly string[] {
-  const { outputs, grouping } = definition;
+function conventionalKey(
+  definition: ResolvedDefinition,
+  entity: string,
+): readonly string[] | RefusedDefinition {
+  const { outputs, grouping } = definition.readings[0]!;
   const conventional = `pk_${entity}`;
   if (outputs.some(({ name }) => name === conventional)) return [conventional];
   const outputOf = (occurrence: number, column: string): string | undefined =>
@@ -44,6 +74,16 @@ function conventionalKey(definition: ResolvedDefinition, entity: string): readon
         origin.kind === 'column' && origin.occurrence === occurrence && origin.column === column,
     )?.name;
   const root = definition.occurrences.find(({ index }) => definition.always.has(index));
+  // In another branch of a UNION it may be a column of another table: a key only if somebody says so.
+  const isOneColumn = (name: string): boolean =>
+    new Set(
+      definition.readings.map((reading) => {
+        const origin = reading.outputs.find((output) => output.name === name)?.origin;
+        return origin?.kind === 'column'
+          ? `${definition.occurrences[origin.occurrence]!.relation.oid}.${origin.column}`
+          : null;
+      }),
+    ).size === 1;
   const names =
     grouping !== null
       ? grouping.map((origin) =>
@@ -51,12 +91,13 @@ function conventionalKey(definition: ResolvedDefinition, entity: string): readon
         )
       : (root?.relation.primaryKey?.map((column) => outputOf(root.index, column)) ?? []);
   const found = names.filter((name) => name !== undefined);
-  if (found.length > 0 && found.length === names.length) return [...new Set(found)];
+  const isWhole = found.length > 0 && found.length === names.length;
+  if (isWhole && (grouping !== null || found.every(isOneColumn))) return [...new Set(found)];
   const firstKey =
     root?.relation.family.form === 'parent'
       ? 'the primary key of its first table says nothing of the rows of the tables that inherit from it'
       : 'the primary key of its first table is not among its columns';
-  return refuse(
+  return refusal(
     'the definition has no key',
     grouping === null
       ? `It has no column ${conventional}, and ${firstKey}.`
@@ -65,41 +106,46 @@ function conventionalKey(definition: ResolvedDefinition, entity: string): readon
   );
 }
 
-function checkedKey(
+function checkedOutput(output: CatalogColumn): CatalogColumn {
+  if (!output.isArray && output.isOrdered) return output;
+  return refuse(
+    `key column "${output.name}" has type ${output.type}, which cannot be a key`,
+    output.isArray ? 'Arrays are not supported as keys.' : 'The type has no default btree operator class.',
+    'Use a column of a scalar type.',
+  );
+}
+
+/** What of the sources a key column is; or why it is nothing of theirs that every row has. */
+function keyColumn(
   definition: ResolvedDefinition,
   { name, origin }: NamedOrigin,
   output: CatalogColumn,
-): KeyColumn {
+): KeyColumn | RefusedDefinition {
+  if (origin.kind === 'constant') return { output, kind: 'constant', sql: origin.sql };
   if (origin.kind !== 'column') {
-    return refuse(
+    return refusal(
       `key column "${name}" is computed`,
       `It is ${origin.how}: from a changed row one cannot tell which keys it belongs to.`,
       'Choose plain columns of the sources as key, or group by a stored (generated) column.',
     );
   }
   const { occurrence, column } = origin;
-  const { alias, relation } = definition.occurrences[occurrence]!;
+  const { alias, relation, unbounded } = definition.occurrences[occurrence]!;
+  if (unbounded !== null) return unbounded;
   const source = relation.columns.find((candidate) => candidate.name === column)!;
   if (!definition.always.has(occurrence)) {
-    refuse(
+    return refusal(
       `key column "${name}" comes from the nullable side of an outer join`,
       `Rows without a partner in ${alias} would have no key.`,
-      'Take the key from the table before LEFT JOIN.',
-    );
-  }
-  if (output.isArray || !output.isOrdered) {
-    refuse(
-      `key column "${name}" has type ${output.type}, which cannot be a key`,
-      output.isArray ? 'Arrays are not supported as keys.' : 'The type has no default btree operator class.',
-      'Use a column of a scalar type.',
+      'Take the key from the table on the other side of the join.',
     );
   }
   if (!source.notNull && !definition.notNull.has(columnKey(occurrence, column))) {
-    refuse(
+    return refusal(
       `key column "${name}" may be null`,
       `Column ${alias}.${column} has no NOT NULL constraint, and a row without a key cannot be kept.`,
       `Add NOT NULL to the column, or WHERE ${alias}.${column} IS NOT NULL to the definition.`,
     );
   }
-  return { output, occurrence, column };
+  return { output, kind: 'column', occurrence, column };
 }

@@ -2,11 +2,10 @@
  * Advice on results that are not determined by the rows alone: aggregates whose result depends on the order of their
  * input, and LIMIT, without ORDER BY. A full build and a recompute by key then may differ though nothing is stale (R15).
  */
-import type { SubLink } from '@pgsql/types';
+import type { SubLink, WindowDef } from '@pgsql/types';
 import type { CatalogColumn } from './catalog.ts';
 import { type Node, type SelectStmt, strings } from './grammar.ts';
 import type { Advice } from './plan.ts';
-import type { BlockPlace } from './refuse.ts';
 
 const elements = 'the order of its elements is not determined';
 const members = 'the order of its members is not determined';
@@ -30,20 +29,36 @@ const orderedAggregates: ReadonlyMap<string, string> = new Map([
   ['json_object_agg_unique_strict', members],
 ]);
 
+const place = 'which row it sees is not determined';
+const orderedWindows: ReadonlyMap<string, string> = new Map(
+  ['row_number', 'ntile', 'lag', 'lead', 'first_value', 'last_value', 'nth_value'].map((name) => [
+    name,
+    place,
+  ]),
+);
+
 const floatAggregate =
   /^(sum|avg|variance|var_pop|var_samp|stddev|stddev_pop|stddev_samp|corr|covar_\w+|regr_\w+)\((real|double precision)\b/;
 
 /** Looks at one SELECT, not at those inside it. */
-export function noteUnordered(
-  select: SelectStmt,
-  place: BlockPlace,
-  advise: (advice: Advice) => void,
-  where: string,
-): void {
+export function noteUnordered(select: SelectStmt, advise: (advice: Advice) => void, where: string): void {
   // SELECT jsonb_agg(x) FROM (SELECT … ORDER BY …) x: the aggregate reads what the subquery sorted.
   if (!readsSorted(select)) {
-    for (const { name, left } of aggregates([select.targetList, select.havingClause, select.sortClause])) {
+    for (const { name, left, over } of aggregates([
+      select.targetList,
+      select.havingClause,
+      select.sortClause,
+    ])) {
       if (left === undefined) continue;
+      if (over !== undefined) {
+        if (isOrderedWindow(over, select)) continue;
+        advise({
+          kind: 'unordered-aggregate',
+          message: `${name}() OVER a window without ORDER BY in ${where}: ${left}`,
+          hint: 'Add ORDER BY to the window with an order that no two rows share, the primary key last.',
+        });
+        continue;
+      }
       const ordered =
         name !== 'json_objectagg' ? name : left === repeated ? 'jsonb_object_agg' : 'json_object_agg';
       advise({
@@ -57,7 +72,15 @@ export function noteUnordered(
     }
   }
   const cuts = select.limitCount !== undefined || select.limitOffset !== undefined;
-  if (cuts && select.sortClause === undefined && place !== 'top') {
+  const on = (select.distinctClause ?? []).filter((node) => Object.keys(node).length > 0);
+  if (on.length > 0 && (select.sortClause?.length ?? 0) <= on.length) {
+    advise({
+      kind: 'unordered-aggregate',
+      message: `DISTINCT ON without a further ORDER BY in ${where}: which row of a group is kept is not determined`,
+      hint: 'Add ORDER BY: what it is distinct on, then an order that no two rows share, the primary key last.',
+    });
+  }
+  if (cuts && select.sortClause === undefined) {
     advise({
       kind: 'unordered-aggregate',
       message: `LIMIT without ORDER BY in ${where}: which rows are kept is not determined`,
@@ -119,6 +142,17 @@ interface AggregateCall {
   readonly name: string;
   /** What is left to the order of the input, if anything. */
   readonly left: string | undefined;
+  /** Its window, where it has one. */
+  readonly over: WindowDef | undefined;
+}
+
+/** A window may be one of the WINDOW clause, or build upon it. */
+function isOrderedWindow({ orderClause, name, refname }: WindowDef, select: SelectStmt): boolean {
+  if (orderClause !== undefined) return true;
+  const named = select.windowClause?.find(
+    (node) => 'WindowDef' in node && node.WindowDef.name === (name ?? refname),
+  );
+  return named !== undefined && 'WindowDef' in named && named.WindowDef.orderClause !== undefined;
 }
 
 /** The calls in an expression, without those of subqueries: they are looked at on their own. */
@@ -127,18 +161,20 @@ function* aggregates(node: unknown): Generator<AggregateCall> {
   else if (typeof node === 'object' && node !== null && !('SubLink' in node)) {
     const part = node as Node;
     if ('FuncCall' in part) {
-      const { funcname, agg_order, agg_within_group } = part.FuncCall;
+      const { funcname, agg_order, agg_within_group, over } = part.FuncCall;
       const name = strings(funcname).at(-1) ?? '';
       const isOrdered = agg_order !== undefined || agg_within_group === true;
-      yield { name, left: isOrdered ? undefined : orderedAggregates.get(name) };
+      const left = orderedAggregates.get(name) ?? (over === undefined ? undefined : orderedWindows.get(name));
+      yield { name, left: isOrdered ? undefined : left, over };
     } else if ('JsonArrayAgg' in part) {
-      const isOrdered = part.JsonArrayAgg.constructor?.agg_order !== undefined;
-      yield { name: 'json_arrayagg', left: isOrdered ? undefined : elements };
+      const { agg_order, over } = part.JsonArrayAgg.constructor ?? {};
+      yield { name: 'json_arrayagg', left: agg_order !== undefined ? undefined : elements, over };
     } else if ('JsonObjectAgg' in part) {
       // It takes no ORDER BY. jsonb sorts its members, so that only equal keys are left.
       const { constructor: made, unique } = part.JsonObjectAgg;
       const isJsonb = strings(made?.output?.typeName?.names).at(-1) === 'jsonb';
-      yield { name: 'json_objectagg', left: !isJsonb ? members : unique === true ? undefined : repeated };
+      const left = !isJsonb ? members : unique === true ? undefined : repeated;
+      yield { name: 'json_objectagg', left, over: made?.over };
     }
     for (const value of Object.values(node)) yield* aggregates(value);
   }

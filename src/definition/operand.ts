@@ -1,6 +1,6 @@
 /** Reads one side of an equality: a plain column under casts, or something computed. */
 
-import { quoteIdentifier } from '../database/identifier.ts';
+import { quoteIdentifier, quoteLiteral } from '../database/identifier.ts';
 import { type ColumnName, columnName, type Node, strings, type TypeName } from './grammar.ts';
 import type { Operand, Origin } from './resolved.ts';
 
@@ -29,11 +29,27 @@ export function operandOf(
   if (name === null || name.column === null) return { kind: 'computed', how: 'a whole row' };
   const [origin, ...more] = lookUp(name) ?? [];
   if (origin === undefined || more.length > 0) return { kind: 'computed', how: 'a whole row' };
-  if (origin.kind === 'computed') {
+  if (origin.kind !== 'column') {
     const text = name.relation === null ? name.column : `${name.relation}.${name.column}`;
     return { kind: 'computed', how: `${text}, which is ${origin.how}` };
   }
   return { kind: 'column', occurrence: origin.occurrence, column: origin.column, casts: [] };
+}
+
+/** A constant as SQL, to be cast to the type of the column that shows it; null for NULL, and for what is none. */
+export function constantOf(node: Node): string | null {
+  if ('TypeCast' in node) {
+    const { arg, typeName } = node.TypeCast;
+    const isPlain = typeName !== undefined && typeSql(typeName) !== null;
+    // One cast: a second one could have lost something of the value.
+    return isPlain && arg !== undefined && 'A_Const' in arg ? constantOf(arg) : null;
+  }
+  if (!('A_Const' in node)) return null;
+  const { sval, ival, boolval, isnull } = node.A_Const;
+  if (isnull === true) return null;
+  if (sval !== undefined) return quoteLiteral(sval.sval ?? '');
+  if (ival !== undefined) return String(ival.ival ?? 0);
+  return boolval === undefined ? null : String(boolval.boolval ?? false);
 }
 
 /** Types a deparsed cast names without their schema; all others come qualified. */

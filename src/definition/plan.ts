@@ -24,18 +24,23 @@ export interface Occurrence {
   readonly index: number;
   /** The alias by which the definition names it; the table's name where there is none. */
   readonly alias: string;
-  /** `local`: the key is in the changed row itself. `mapped`: the key is reached by joining the path to the root. */
-  readonly mapping: 'local' | 'mapped';
-  /** `local`: the columns of the changed row that are the key, in the key's order. `mapped`: null. */
+  /**
+   * `local`: the key is in the changed row itself. `mapped`: the key is reached by joining the path to the root.
+   * `everything`: which keys a changed row belongs to cannot be said, and whoever made the tview has agreed to have every
+   * row computed anew (`WITH (full_refresh = …)`).
+   */
+  readonly mapping: 'local' | 'mapped' | 'everything';
+  /** `local`: the columns of the changed row that are the key, in the key's order. Otherwise null. */
   readonly keyColumns: readonly string[] | null;
   /** The path to the root for people, for example `category c → product p (p.fk_category = c.pk_category)`. */
   readonly path: string;
   /**
    * A SELECT that yields the affected keys, one column per key column, in the key's order and cast to its types.
    * It reads the images of the changed rows from a relation called `changed` (columns: the source's link columns) and
-   * joins only the path: link predicates, no filters. Every other name in it is schema-qualified and quoted.
+   * joins only the path: link predicates, no filters. Every other name in it is schema-qualified and quoted. Null where
+   * the mapping is `everything`.
    */
-  readonly keyQuery: string;
+  readonly keyQuery: string | null;
   /** Every table the key query joins, with the column it is probed by: indexes that should exist. */
   readonly probes: readonly { readonly table: QualifiedName; readonly columns: readonly string[] }[];
 }
@@ -51,7 +56,7 @@ export interface Source {
   readonly kind: 'table' | 'tview';
   /** Absent in plans from before there was anything but `table`. */
   readonly form?: Form;
-  /** Columns any key query reads from `changed`, and those by which others link to this table. The images carry exactly these. Never empty. */
+  /** Columns any key query reads from `changed`, and those by which others link to this table. The images carry exactly these. Empty where nothing is derived from them. */
   readonly linkColumns: readonly Column[];
   /**
    * Every column the definition reads: an update that changes none of them is no change. Includes the link columns, and of
@@ -62,6 +67,10 @@ export interface Source {
   readonly primaryKey: readonly string[] | null;
   readonly occurrences: readonly Occurrence[];
 }
+
+/** Whether any change of the source may change every row. */
+export const changesEverything = ({ occurrences }: Pick<Source, 'occurrences'>): boolean =>
+  occurrences.some(({ mapping }) => mapping === 'everything');
 
 /** One equality of an edge: `far.x = near.y`. */
 export interface EdgeLink {
@@ -124,6 +133,11 @@ export interface RefreshPlan {
   /** The columns that identify a row, a subset of `columns`, in key order. Never empty. */
   readonly key: readonly Column[];
   readonly sources: readonly Source[];
+  /**
+   * Whether a condition on the key does not reach into the definition, so that one row costs as much as all: a FULL JOIN, or a
+   * window whose partition is not the key.
+   */
+  readonly isComputedWhole?: boolean;
   /** Null where values cannot be locked; absent in plans from before there were such locks. Then the tview is one lock. */
   readonly locks?: ValueLocks | null;
   readonly advice: readonly Advice[];
@@ -138,7 +152,18 @@ export interface CreateTview {
   readonly ifExists: 'error' | 'skip' | 'replace';
   /** `WITH (key = 'a, b')`; null: by convention `pk_<entity>`, else derived from the definition (see derive). */
   readonly key: readonly string[] | null;
+  /**
+   * `WITH (full_refresh = 'a, shop.b')`: tables of which a change may make every row be computed anew, where nothing less can
+   * be derived; `'*'`: all of them. Absent: none.
+   */
+  readonly fullRefresh?: '*' | readonly RelationName[];
   readonly query: string;
+}
+
+/** As written: without a schema it is found by the search_path. */
+export interface RelationName {
+  readonly schema: string | null;
+  readonly name: string;
 }
 
 export interface DropTview {

@@ -5,9 +5,18 @@
 import { RefusedDefinition } from '../errors/errors.ts';
 import type { Node, SelectStmt } from './grammar.ts';
 import type { QualifiedName } from './plan.ts';
+import { partitionsOf } from './windows.ts';
 
 export function refuse(message: string, detail: string, hint: string): never {
-  throw new RefusedDefinition(message, { detail, hint });
+  throw refusal(message, detail, hint);
+}
+
+/**
+ * A refusal that stands unless the tables it is about are listed in `full_refresh`: which keys a change of theirs reaches
+ * cannot be said, but that it reaches some can (compile.ts).
+ */
+export function refusal(message: string, detail: string, hint: string): RefusedDefinition {
+  return new RefusedDefinition(message, { detail, hint });
 }
 
 export function display({ schema, name }: QualifiedName): string {
@@ -17,24 +26,8 @@ export function display({ schema, name }: QualifiedName): string {
 /** Where a SELECT stands: what is harmless in a correlated subquery is not at the top. */
 export type BlockPlace = 'top' | 'from' | 'expression';
 
-const placeNames: Readonly<Record<BlockPlace, string>> = {
-  top: 'at the top level',
-  from: 'in FROM',
-  expression: 'in a subquery',
-};
-
-/** Refuses clauses of one SELECT that no rule covers yet. */
-export function refuseClauses(select: SelectStmt, place: BlockPlace, where: string): void {
-  if (select.op !== undefined && select.op !== 'SETOP_NONE') {
-    const operation = { SETOP_UNION: 'UNION', SETOP_INTERSECT: 'INTERSECT', SETOP_EXCEPT: 'EXCEPT' }[
-      select.op
-    ];
-    refuse(
-      `${operation} ${where} is not supported in a tview`,
-      'The rows of a set operation come from several queries, whose keys are not derived yet.',
-      'Make one tview per branch, or put what differs into a CASE expression.',
-    );
-  }
+/** Refuses clauses that no definition can have. */
+export function refuseClauses(select: SelectStmt, where: string): void {
   if (select.intoClause !== undefined)
     refuse('SELECT INTO is not a definition', 'It makes a table.', 'Drop INTO.');
   if (select.lockingClause !== undefined) {
@@ -44,47 +37,52 @@ export function refuseClauses(select: SelectStmt, place: BlockPlace, where: stri
       'Leave the locking clause out: the flush takes the locks it needs.',
     );
   }
-  if (select.windowClause !== undefined) refuseWindow(where);
-  refuseDistinct(select, place, where);
+}
+
+/** Why it cannot be said which rows of this SELECT a change below it reaches; null where it can. */
+export function unboundedBlock(
+  select: SelectStmt,
+  place: BlockPlace,
+  where: string,
+  takesNoBranch: boolean,
+): RefusedDefinition | null {
+  if (takesNoBranch && select.op !== undefined && select.op !== 'SETOP_NONE') {
+    const operation = { SETOP_UNION: 'UNION', SETOP_INTERSECT: 'INTERSECT', SETOP_EXCEPT: 'EXCEPT' }[
+      select.op
+    ];
+    return refusal(
+      `${operation} ${where} is not supported in a tview`,
+      'With so many set operations and FULL JOINs in one definition, keys are not derived from each of their branches.',
+      'Make several tviews, or put what differs into a CASE expression.',
+    );
+  }
+  if (partitionsOf(select).length > mostPartitions) return unboundedWindow(where);
   if (place === 'top' && (select.limitCount !== undefined || select.limitOffset !== undefined)) {
-    refuse(
+    return refusal(
       'LIMIT and OFFSET at the top level are not supported in a tview',
       'Which rows are among the first depends on all other rows: any change could add or remove any key.',
       'Keep every row in the tview and put ORDER BY … LIMIT into the query that reads it.',
     );
   }
-  for (const group of select.groupClause ?? []) {
-    if ('GroupingSet' in group) {
-      refuse(
-        `GROUPING SETS, ROLLUP and CUBE ${where} are not supported in a tview`,
-        'One row belongs to several groups, some of which are not named by its columns.',
-        'Make one tview per grouping.',
-      );
-    }
-  }
+  return null;
 }
 
-function refuseDistinct(select: SelectStmt, place: BlockPlace, where: string): void {
-  const distinct = select.distinctClause;
-  if (distinct === undefined) return;
-  const isPlain = distinct.every((node) => Object.keys(node).length === 0);
-  if (isPlain && place === 'expression') return;
-  refuse(
-    `SELECT DISTINCT${isPlain ? '' : ' ON'} ${where} is not supported in a tview`,
-    isPlain
-      ? `Which of several equal rows is kept is not determined ${placeNames[place]}.`
-      : 'Which row of a group is the first one depends on rows that the key does not name.',
-    isPlain
-      ? 'Use GROUP BY with the columns that identify a row.'
-      : 'Use a correlated subquery with ORDER BY … LIMIT 1, or a LATERAL one.',
+/** The rows of a window are looked at again for each of its partitions. */
+const mostPartitions = 3;
+
+export function unboundedWindow(where: string): RefusedDefinition {
+  return refusal(
+    `window functions ${where} whose partition is not bounded are not supported in a tview`,
+    'A changed row influences every row of its partition, and no plain column that is never null, nor anything else, bounds that to rows whose keys can be found.',
+    'Write PARTITION BY with a column that is NOT NULL or that WHERE says IS NOT NULL, use a correlated subquery, or compute it when the tview is read.',
   );
 }
 
-export function refuseWindow(where: string): never {
-  return refuse(
-    `window functions ${where} are not supported in a tview`,
-    'A changed row influences every row of its window partition.',
-    'Use a correlated subquery (count of the rows before this one, the one newest row), or compute it when the tview is read.',
+export function unboundedRecursion(name: string, where: string): RefusedDefinition {
+  return refusal(
+    `WITH RECURSIVE ${name} in ${where} is not supported in a tview`,
+    'A changed row influences rows any number of steps away, which no fixed path reaches.',
+    'Keep the path or the ancestors in a column or a table of their own, and read that.',
   );
 }
 
@@ -106,21 +104,11 @@ export function refuseFromItem(item: Node): never {
   );
 }
 
-const joinNames: Readonly<Record<string, string>> = {
-  JOIN_RIGHT: 'RIGHT JOIN',
-  JOIN_FULL: 'FULL JOIN',
-};
-
-export function refuseJoin(kind: string): never {
-  const name = joinNames[kind] ?? kind;
-  return refuse(
-    `${name} is not supported in a tview`,
-    kind === 'JOIN_FULL'
-      ? 'A row of either side can stand alone, so that neither side has the key of every row.'
-      : 'The table that has the key comes first in a definition.',
-    kind === 'JOIN_FULL'
-      ? 'Use LEFT JOIN from the table that has the key.'
-      : 'Swap the two sides and write LEFT JOIN.',
+export function unboundedFullJoin(where: string): RefusedDefinition {
+  return refusal(
+    `FULL JOIN in ${where} is not supported in a tview`,
+    'With so many set operations and FULL JOINs in one definition, keys are not derived from each of their sides.',
+    'Make several tviews, or use LEFT JOIN from the table that has the key.',
   );
 }
 

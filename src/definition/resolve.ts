@@ -4,22 +4,36 @@
  * being necessary conditions; see `owners`).
  */
 import type { FuncCall, JoinExpr, RangeSubselect, RangeVar, SubLink } from '@pgsql/types';
-import { SqlState, TviewsError } from '../errors/errors.ts';
+import { type RefusedDefinition, SqlState, TviewsError } from '../errors/errors.ts';
 import type { Catalog, CatalogRelation } from './catalog.ts';
+import {
+  computed,
+  firstNames,
+  isSameColumn,
+  joinKinds,
+  namesTable,
+  type Occurrences,
+  outputName,
+  renamed,
+  valuesNames,
+} from './columns.ts';
 import { columnName, conjuncts, isEquality, type Node, type SelectStmt, strings } from './grammar.ts';
 import { noteForms, noteUnordered, noteUnorderedArray } from './lint.ts';
-import { operandOf, type Side } from './operand.ts';
+import { constantOf, operandOf, type Side } from './operand.ts';
 import type { Advice } from './plan.ts';
+import { type Choices, everyReading, type Reading } from './readings.ts';
 import {
   type BlockPlace,
   display,
   refuse,
   refuseClauses,
   refuseFromItem,
-  refuseJoin,
   refuseSessionValue,
   refuseWholeRow,
-  refuseWindow,
+  unboundedBlock,
+  unboundedFullJoin,
+  unboundedRecursion,
+  unboundedWindow,
 } from './refuse.ts';
 import {
   columnKey,
@@ -29,11 +43,12 @@ import {
   type ResolvedDefinition,
   type ResolvedOccurrence,
 } from './resolved.ts';
-import { findCommonTable, findEntry, lookUp, openScope, type Scope } from './scope.ts';
+import { type CommonTable, findCommonTable, findEntry, lookUp, openScope, type Scope } from './scope.ts';
 import { checkSource } from './source.ts';
+import { partitionsOf } from './windows.ts';
 
 export function resolve(catalog: Catalog, trees: ReadonlyMap<number, SelectStmt>): ResolvedDefinition {
-  return new Walk(catalog, trees).definition();
+  return everyReading((choices) => new Walk(catalog, trees, choices).reading());
 }
 
 /** A FROM item, or a whole SELECT seen from outside. */
@@ -47,9 +62,17 @@ interface Block extends Item {
   readonly grouping: readonly Origin[] | null;
 }
 
+/** One SELECT's FROM, conditions and expressions, walked once. */
+interface Body extends Item {
+  readonly scope: Scope;
+}
+
+type ColumnOrigin = Extract<Origin, { readonly kind: 'column' }>;
+
 class Walk {
   private readonly catalog: Catalog;
   private readonly trees: ReadonlyMap<number, SelectStmt>;
+  private readonly choices: Choices | null;
   private readonly occurrences: (ResolvedOccurrence & { readonly referenced: Set<string> })[] = [];
   private readonly equalities: Equality[] = [];
   private readonly notNull = new Set<string>();
@@ -58,13 +81,26 @@ class Walk {
   private readonly advice: Advice[] = [];
   /** The view whose text is being walked: what a message calls the place. */
   private where = 'the definition';
+  /** Why nothing can be derived from a change of what is met here; null where something can. */
+  private unbounded: RefusedDefinition | null = null;
+  /** The recursive WITH queries being walked, with their columns. */
+  private readonly recurring = new Map<CommonTable['query'], readonly NamedOrigin[]>();
 
-  constructor(catalog: Catalog, trees: ReadonlyMap<number, SelectStmt>) {
+  /** Why peers of a window are read, while they are walked. */
+  private peering: RefusedDefinition | null = null;
+  private readonly partitions: (readonly Origin[])[] = [];
+  private hasFullJoin = false;
+  /** Occurrences of the side of a FULL JOIN that is not there in the rows this reading is about. */
+  private readonly absent = new Set<number>();
+
+  /** @param choices null: what stands behind a fork is unbounded */
+  constructor(catalog: Catalog, trees: ReadonlyMap<number, SelectStmt>, choices: Choices | null) {
     this.catalog = catalog;
     this.trees = trees;
+    this.choices = choices;
   }
 
-  definition(): ResolvedDefinition {
+  reading(): Reading {
     const { root } = this.catalog;
     this.met.add(root.oid);
     const block = this.block(this.treeOf(root), null, 'top');
@@ -74,6 +110,8 @@ class Walk {
       outputs: root.columns.map(({ name }, place) => ({ name, origin: block.columns[place]!.origin })),
       always: new Set(block.always),
       grouping: block.grouping,
+      partitions: this.partitions,
+      hasFullJoin: this.hasFullJoin,
       notNull: this.notNull,
       nearMisses: this.nearMisses,
       met: this.met,
@@ -87,51 +125,187 @@ class Walk {
     return tree;
   }
 
-  /** One SELECT. `outer` is what it may refer to outside itself: nothing, for a view or a plain derived table. */
+  /**
+   * One SELECT. `outer` is what it may refer to outside itself: nothing, for a view or a plain derived table. Where rows of
+   * it depend on rows that its columns do not name, no column of it is a link or a key.
+   */
   private block(select: SelectStmt, outer: Scope | null, place: BlockPlace): Block {
-    refuseClauses(select, place, `in ${this.where}`);
-    const scope = openScope(outer);
-    for (const node of select.withClause?.ctes ?? []) {
-      if (!('CommonTableExpr' in node)) throw internal('a WITH clause holds something else');
-      if (select.withClause?.recursive === true) {
-        refuse(
-          `WITH RECURSIVE ${node.CommonTableExpr.ctename ?? ''} in ${this.where} is not supported in a tview`,
-          'A changed row influences rows any number of steps away, which no fixed path reaches.',
-          'Keep the path or the ancestors in a column or a table of their own, and read that.',
-        );
-      }
-      // It sees the tables before it, and itself not at all: a copy of the scope as it stands.
-      const before: Scope = { parent: outer, entries: [], merged: [], tables: new Map(scope.tables) };
-      scope.tables.set(node.CommonTableExpr.ctename ?? '', { query: node.CommonTableExpr, scope: before });
+    refuseClauses(select, `in ${this.where}`);
+    const reason = unboundedBlock(select, place, `in ${this.where}`, this.choices === null);
+    if (reason === null) return this.query(select, outer);
+    const { columns } = this.within(reason, () => this.query(select, outer));
+    const origin = computed('a column that depends on other rows');
+    return { columns: columns.map(({ name }) => ({ name, origin })), always: [], grouping: null };
+  }
+
+  /** Walks what nothing can be derived from: the outermost reason is the one to tell. */
+  private within<Walked>(reason: RefusedDefinition, walk: () => Walked): Walked {
+    const outside = this.unbounded;
+    this.unbounded ??= reason;
+    try {
+      return walk();
+    } finally {
+      this.unbounded = outside;
     }
+  }
+
+  private query(select: SelectStmt, outer: Scope | null): Block {
+    const scope = openScope(outer);
+    this.commonTables(select, scope, outer);
+    noteUnordered(select, (advice) => this.advise(advice), this.where);
+    if (select.larg !== undefined && select.rarg !== undefined)
+      return this.setOperation(select, select.larg, select.rarg, scope);
     if (select.valuesLists !== undefined) {
       this.visit(select.valuesLists, scope);
-      const [first] = select.valuesLists;
-      const width = first !== undefined && 'List' in first ? (first.List.items?.length ?? 0) : 0;
-      const columns = Array.from({ length: width }, (_, place) => ({
-        name: `column${place + 1}`,
-        origin: computed('a constant'),
-      }));
-      return { columns, always: [], grouping: null };
+      const names = valuesNames(select.valuesLists);
+      const origin = computed('one of several constants');
+      return { columns: names.map((name) => ({ name, origin })), always: [], grouping: null };
     }
+    const body = this.body(select, scope);
+    if (this.unbounded === null) {
+      for (const partition of partitionsOf(select)) this.peers(select, outer, body, partition);
+    }
+    const columns = this.passedThrough(select, body.columns, scope);
+    const grouping = select.groupClause?.map((node) => this.originOf(node, scope)) ?? null;
+    this.noteGroups(grouping ?? [], 'GROUP BY');
+    return { columns, always: body.always, grouping };
+  }
+
+  private body(select: SelectStmt, scope: Scope): Body {
     const items = (select.fromClause ?? []).map((item) => this.fromItem(item, scope));
     const always = items.flatMap((item) => item.always);
+    scope.always = always;
     this.condition(select.whereClause, scope, always);
     this.visit(select.groupClause, scope);
     this.visit(select.havingClause, scope);
+    this.visit(select.windowClause, scope);
     this.sortClause(select, scope);
     this.visit(select.limitCount, scope);
     this.visit(select.limitOffset, scope);
-    noteUnordered(select, place, (advice) => this.advise(advice), this.where);
-    // Which rows are among the first depends on rows that a condition from outside does not name: nothing is passed through.
-    const isCut = select.limitCount !== undefined || select.limitOffset !== undefined;
-    const columns = (select.targetList ?? []).map((target) => {
-      const named = this.output(target, scope);
-      return isCut ? { ...named, origin: computed('a column of a query with LIMIT or OFFSET') } : named;
-    });
-    const grouping = select.groupClause?.map((node) => this.originOf(node, scope)) ?? null;
-    this.noteGroups(grouping ?? []);
-    return { columns, always, grouping };
+    return { columns: (select.targetList ?? []).map((target) => this.output(target, scope)), always, scope };
+  }
+
+  /**
+   * A window function is a correlated subquery over the same rows again, its peers, that have the same partition (R11). So they are
+   * walked again, and what a peer's partition equals is the partition of the row it is a peer of. A partition that may be null
+   * is none: nulls are peers, and equal nothing.
+   */
+  private peers(select: SelectStmt, outer: Scope | null, row: Body, partition: readonly Node[]): void {
+    const scope = openScope(outer);
+    this.commonTables(select, scope, outer);
+    const outside = this.peering;
+    this.peering ??= unboundedWindow(`in ${this.where}`);
+    const peer = this.body(select, scope);
+    this.peering = outside;
+    const columns = partition.map((node) => this.originOf(node, row.scope));
+    this.partitions.push(columns);
+    const beside = this.besideSets(select, row.scope);
+    for (const [place, mine] of columns.entries()) {
+      const theirs = this.originOf(partition[place], scope);
+      if (mine.kind !== 'column' || theirs.kind !== 'column' || !this.isFilled(mine, row.always)) continue;
+      if (beside?.some((group) => isSameColumn(group, mine)) === false) continue;
+      this.equate({ ...theirs, casts: [] }, { ...mine, casts: [] }, peer.always);
+    }
+  }
+
+  /** Whether a column has a value in every row of what these occurrences are in. */
+  private isFilled({ occurrence, column }: ColumnOrigin, always: Occurrences): boolean {
+    if (!always.includes(occurrence)) return false;
+    const { columns } = this.occurrences[occurrence]!.relation;
+    return (
+      columns.some(({ name, notNull }) => name === column && notNull) ||
+      this.notNull.has(columnKey(occurrence, column))
+    );
+  }
+
+  private commonTables(select: SelectStmt, scope: Scope, outer: Scope | null): void {
+    const mayRecur = select.withClause?.recursive === true;
+    for (const node of select.withClause?.ctes ?? []) {
+      if (!('CommonTableExpr' in node)) throw internal('a WITH clause holds something else');
+      // It sees the tables before it, and itself not at all: a copy of the scope as it stands. With RECURSIVE it sees all.
+      const tables = mayRecur ? scope.tables : new Map(scope.tables);
+      const seen: Scope = { ...openScope(outer), tables };
+      const query = node.CommonTableExpr;
+      scope.tables.set(query.ctename ?? '', { query, scope: seen, mayRecur });
+    }
+  }
+
+  /** Its ORDER BY has names of its columns or their numbers. */
+  private setOperation(select: SelectStmt, left: SelectStmt, right: SelectStmt, scope: Scope): Block {
+    this.visit(select.limitCount, scope);
+    this.visit(select.limitOffset, scope);
+    if (this.unbounded !== null || this.choices === null) {
+      const { columns } = this.block(left, scope, 'from');
+      this.block(right, scope, 'from');
+      return { columns, always: [], grouping: null };
+    }
+    // A row of it is one of a branch, and what a row of EXCEPT's second branch takes away has the same values (R9).
+    const branch = this.choices.choose(2) === 0 ? left : right;
+    const { columns, always } = this.block(branch, scope, 'from');
+    const named = renamed(columns, firstNames(left));
+    return { columns: this.passedThrough(select, named, scope), always, grouping: null };
+  }
+
+  /**
+   * The columns by which a condition from outside reaches the rows inside. DISTINCT is no obstacle: of the rows that have
+   * one value of a column, it keeps the same ones whatever else there is.
+   */
+  private passedThrough(
+    select: SelectStmt,
+    computedOutputs: readonly NamedOrigin[],
+    scope: Scope,
+  ): readonly NamedOrigin[] {
+    const outputs = this.inEverySet(select, computedOutputs, scope);
+    // Which rows are among the first depends on rows that a condition from outside does not name.
+    if (select.limitCount !== undefined || select.limitOffset !== undefined) {
+      const origin = computed('a column of a query with LIMIT or OFFSET');
+      return outputs.map(({ name }) => ({ name, origin }));
+    }
+    const on = (select.distinctClause ?? []).filter((node) => Object.keys(node).length > 0);
+    if (select.distinctClause !== undefined && on.length === 0) {
+      this.noteGroups(
+        outputs.map(({ origin }) => origin),
+        'DISTINCT',
+      );
+    }
+    if (on.length === 0) return outputs;
+    // Of each group one row: which one depends on the rows of the group, and on no others.
+    const groups = on.map((node) => this.distinctOn(node, outputs, scope));
+    this.noteGroups(groups, 'DISTINCT ON');
+    const origin = computed('a column that a query with DISTINCT ON is not distinct on');
+    return outputs.map((output) =>
+      output.origin.kind === 'constant' || groups.some((group) => isSameColumn(group, output.origin))
+        ? output
+        : { name: output.name, origin },
+    );
+  }
+
+  /** Of a query with GROUPING SETS, the columns that stand beside them: the others are null in some groups. Null: it has none. */
+  private besideSets({ groupClause = [] }: SelectStmt, scope: Scope): readonly Origin[] | null {
+    const beside = groupClause.filter((node) => !('GroupingSet' in node));
+    return beside.length === groupClause.length ? null : beside.map((node) => this.originOf(node, scope));
+  }
+
+  private inEverySet(
+    select: SelectStmt,
+    outputs: readonly NamedOrigin[],
+    scope: Scope,
+  ): readonly NamedOrigin[] {
+    const groups = this.besideSets(select, scope);
+    if (groups === null) return outputs;
+    const origin = computed('a column of a query with GROUPING SETS, ROLLUP or CUBE');
+    return outputs.map((output) =>
+      groups.some((group) => isSameColumn(group, output.origin)) ? output : { name: output.name, origin },
+    );
+  }
+
+  /** As in ORDER BY, the name of an output column comes first. */
+  private distinctOn(node: Node, outputs: readonly NamedOrigin[], scope: Scope): Origin {
+    const name = 'ColumnRef' in node ? columnName(node.ColumnRef) : null;
+    const output = name?.relation === null ? outputs.find((one) => one.name === name.column) : undefined;
+    if (output !== undefined) return output.origin;
+    this.visit(node, scope);
+    return this.originOf(node, scope);
   }
 
   /** ORDER BY may name output columns; those were read where they are computed. */
@@ -155,11 +329,26 @@ class Walk {
   }
 
   private originOf(value: Node | undefined, scope: Scope): Origin {
-    if (value === undefined || !('ColumnRef' in value)) return computed('an expression');
+    if (value === undefined) return computed('nothing');
+    const constant = constantOf(value);
+    if (constant !== null) return { kind: 'constant', sql: constant, how: 'a constant' };
+    if ('CoalesceExpr' in value) return this.firstFilled(value.CoalesceExpr.args ?? [], scope);
+    if (!('ColumnRef' in value)) return computed('an expression');
     const name = columnName(value.ColumnRef);
     if (name === null || name.column === null) return computed('a whole row');
     const found = lookUp(scope, name);
     return found?.length === 1 ? found[0]! : computed('a whole row');
+  }
+
+  /** COALESCE of the two sides of a FULL JOIN: the column of the side that is there. */
+  private firstFilled(values: readonly Node[], scope: Scope): Origin {
+    for (const value of values) {
+      const origin = this.originOf(value, scope);
+      if (origin.kind === 'column' && this.absent.has(origin.occurrence)) continue;
+      if (origin.kind === 'column' && this.isFilled(origin, scope.always)) return origin;
+      break;
+    }
+    return computed('an expression');
   }
 
   // FROM ------------------------------------------------------------------------------------------------------------
@@ -185,12 +374,8 @@ class Walk {
     const aliases = strings(node.alias?.colnames);
     const common = node.schemaname === undefined ? findCommonTable(scope, node.relname ?? '') : null;
     if (common !== null) {
-      // Inlined where it is read: with nothing volatile in it, computing it twice gives the same rows.
-      const { ctequery, aliascolnames } = common.query;
-      if (ctequery === undefined || !('SelectStmt' in ctequery)) throw internal('a WITH query is no SELECT');
-      const inner = this.block(ctequery.SelectStmt, common.scope, 'from');
-      const columns = renamed(renamed(inner.columns, strings(aliascolnames)), aliases);
-      return this.enter(scope, alias, { columns, always: inner.always });
+      const { columns, always } = this.commonTable(common);
+      return this.enter(scope, alias, { columns: renamed(columns, aliases), always });
     }
     const relation = this.find(node.schemaname ?? 'pg_catalog', node.relname ?? '');
     this.met.add(relation.oid);
@@ -199,7 +384,8 @@ class Walk {
     }
     checkSource(relation, alias, node.inh !== true);
     const index = this.occurrences.length;
-    this.occurrences.push({ index, alias, relation, referenced: new Set() });
+    const { unbounded, peering } = this;
+    this.occurrences.push({ index, alias, relation, referenced: new Set(), unbounded, peering, reading: 0 });
     const columns = relation.columns.map(
       ({ name }): NamedOrigin => ({ name, origin: { kind: 'column', occurrence: index, column: name } }),
     );
@@ -209,6 +395,35 @@ class Walk {
       { columns: renamed(columns, aliases), always: [index] },
       display(relation.name),
     );
+  }
+
+  /** Inlined where it is read: with nothing volatile in it, computing it twice gives the same rows. */
+  private commonTable({ query, scope, mayRecur }: CommonTable): Item {
+    const itself = this.recurring.get(query);
+    if (itself !== undefined) return { columns: itself, always: [] };
+    const { ctequery, ctename = '', search_clause, cycle_clause } = query;
+    if (ctequery === undefined || !('SelectStmt' in ctequery)) throw internal('a WITH query is no SELECT');
+    const select = ctequery.SelectStmt;
+    const aliases = strings(query.aliascolnames);
+    if (!mayRecur || !namesTable(select, ctename)) {
+      const { columns, always } = this.block(select, scope, 'from');
+      return { columns: renamed(columns, aliases), always };
+    }
+    const origin = computed(`a column of ${ctename}, which is recursive`);
+    const named = [
+      search_clause?.search_seq_column,
+      cycle_clause?.cycle_mark_column,
+      cycle_clause?.cycle_path_column,
+    ];
+    const own = renamed(
+      firstNames(select).map((name) => ({ name, origin })),
+      aliases,
+    );
+    const columns = [...own, ...named.flatMap((name) => (name === undefined ? [] : [{ name, origin }]))];
+    this.recurring.set(query, columns);
+    this.within(unboundedRecursion(ctename, this.where), () => this.block(select, scope, 'from'));
+    this.recurring.delete(query);
+    return { columns, always: [] };
   }
 
   /** An ordinary view stands for its query, as in PostgreSQL's rewriter. */
@@ -238,7 +453,7 @@ class Walk {
       return this.enterOpen(scope, alias, strings(node.alias?.colnames));
     }
     // Without LATERAL it sees what encloses the whole query, not the items before it.
-    const seen: Scope = { parent: scope.parent, entries: [], merged: [], tables: scope.tables };
+    const seen: Scope = { ...openScope(scope.parent), tables: scope.tables };
     const inner = this.block(select, node.lateral === true ? scope : seen, 'from');
     return this.enter(scope, alias, {
       columns: renamed(inner.columns, strings(node.alias?.colnames)),
@@ -260,24 +475,38 @@ class Walk {
 
   private join(node: JoinExpr, scope: Scope): Item {
     const kind = node.jointype ?? 'JOIN_INNER';
-    if (kind !== 'JOIN_INNER' && kind !== 'JOIN_LEFT') refuseJoin(kind);
+    if (kind !== 'JOIN_FULL') return this.joinSides(node, kind, scope);
+    this.hasFullJoin = true;
+    if (this.unbounded !== null || this.choices === null) {
+      return this.within(unboundedFullJoin(this.where), () => this.joinSides(node, kind, scope));
+    }
+    if (this.choices.choose(2) === 0) return this.joinSides(node, 'JOIN_LEFT', scope);
+    // Rows without a left side; those that have one are the other reading's.
+    const first = this.occurrences.length;
+    return this.joinSides(node, 'JOIN_RIGHT', scope, (next) => {
+      for (let occurrence = first; occurrence < next; occurrence++) this.absent.add(occurrence);
+    });
+  }
+
+  private joinSides(node: JoinExpr, kind: string, scope: Scope, leftIsWalked?: (next: number) => void): Item {
     if (node.isNatural === true) throw internal('a NATURAL JOIN was not deparsed as USING');
     if (node.larg === undefined || node.rarg === undefined) throw internal('a JOIN lacks a side');
     const before = scope.entries.length;
     const mergedBefore = scope.merged.length;
-    const left = this.fromItem(node.larg, scope);
-    const right = this.fromItem(node.rarg, scope);
-    // What the condition is necessary for: both sides of an inner join, the nullable side of a left join (R5). A left row
-    // is there whether or not it finds a partner; a right row is nothing without one.
-    const owners = kind === 'JOIN_INNER' ? [...left.always, ...right.always] : right.always;
+    const left = this.side(node.larg, scope, kind === 'JOIN_RIGHT' || kind === 'JOIN_FULL');
+    leftIsWalked?.(this.occurrences.length);
+    const right = this.side(node.rarg, scope, kind === 'JOIN_LEFT' || kind === 'JOIN_FULL');
+    const both = [...left.always, ...right.always];
+    // What the condition is necessary for: both sides of an inner join, the nullable side of a left or right join (R5). A
+    // row of the other side is there whether or not it finds a partner; one of the nullable side is nothing without.
+    const found = joinKinds[kind]?.(left.always, right.always, both);
+    if (found === undefined) return refuseFromItem({ JoinExpr: node });
+    const { owners, always } = found;
     this.condition(node.quals, scope, owners);
     const using = strings(node.usingClause);
-    const merged = using.map((name) => this.mergeColumn(name, left, right, owners));
+    const merged = using.map((name) => this.mergeColumn(name, kind, left, right, owners));
     const others = [...left.columns, ...right.columns].filter(({ name }) => !using.includes(name));
-    const item: Item = {
-      columns: [...merged, ...others],
-      always: kind === 'JOIN_INNER' ? owners : left.always,
-    };
+    const item: Item = { columns: [...merged, ...others], always };
     if (node.alias === undefined) {
       scope.merged.unshift(...merged);
       if (node.join_using_alias?.aliasname !== undefined) {
@@ -292,7 +521,36 @@ class Walk {
     return this.enter(scope, node.alias.aliasname ?? '', { columns, always: item.always }, 'a join');
   }
 
-  private mergeColumn(name: string, left: Item, right: Item, owners: readonly number[]): NamedOrigin {
+  /**
+   * One side of a join. On the nullable side a column that a subquery takes from outside of the join is null where there is no
+   * partner, although the row it comes from is there: it is not that row's column any more.
+   */
+  private side(node: Node, scope: Scope, isNullable: boolean): Item {
+    const first = this.occurrences.length;
+    const entries = scope.entries.length;
+    const merged = scope.merged.length;
+    const item = this.fromItem(node, scope);
+    if (!isNullable) return item;
+    const hide = ({ name, origin }: NamedOrigin): NamedOrigin => {
+      const isOwn = origin.kind === 'column' && origin.occurrence >= first;
+      const isKept = isOwn || origin.kind === 'computed';
+      return { name, origin: isKept ? origin : computed('a column of the nullable side of an outer join') };
+    };
+    for (const [place, entry] of scope.entries.entries()) {
+      if (place >= entries) scope.entries[place] = { ...entry, columns: entry.columns.map(hide) };
+    }
+    const added = scope.merged.length - merged;
+    scope.merged = scope.merged.map((column, place) => (place < added ? hide(column) : column));
+    return { columns: item.columns.map(hide), always: item.always };
+  }
+
+  private mergeColumn(
+    name: string,
+    kind: string,
+    left: Item,
+    right: Item,
+    owners: readonly number[],
+  ): NamedOrigin {
     const one = left.columns.find((column) => column.name === name)?.origin;
     const other = right.columns.find((column) => column.name === name)?.origin;
     // A function's columns are not listed; a USING column of one of those computes nothing from a table.
@@ -300,7 +558,10 @@ class Walk {
     if (one?.kind === 'column' && other?.kind === 'column') {
       this.equate({ ...one, casts: [] }, { ...other, casts: [] }, owners);
     }
-    return { name, origin: one ?? computed('a column of a function') };
+    if (kind === 'JOIN_FULL') return { name, origin: computed('a column of either side of a FULL JOIN') };
+    // The column of the side that is always there.
+    const origin = kind === 'JOIN_RIGHT' ? other : one;
+    return { name, origin: origin ?? computed('a column of a function') };
   }
 
   // Conditions and expressions --------------------------------------------------------------------------------------
@@ -336,6 +597,8 @@ class Walk {
 
   private equate(left: Equality['left'], right: Equality['right'], owners: readonly number[]): void {
     if (left.occurrence === right.occurrence) return;
+    // What an unbounded occurrence is compared with does not bound it.
+    if ([left, right].some(({ occurrence }) => this.occurrences[occurrence]!.unbounded !== null)) return;
     this.equalities.push({ left, right, owners: new Set(owners) });
   }
 
@@ -386,8 +649,6 @@ class Walk {
     } else if ('SelectStmt' in part || 'RangeVar' in part) {
       throw internal('a query stands where the walk expects none');
     } else {
-      // A function's, or that of JSON_ARRAYAGG and JSON_OBJECTAGG.
-      if ('over' in node && node.over !== undefined) refuseWindow(`in ${this.where}`);
       for (const value of Object.values(node)) this.visit(value, scope);
       if ('FuncCall' in part) this.noteExtreme(part.FuncCall, scope);
     }
@@ -415,7 +676,7 @@ class Walk {
     if (origin.kind === 'column') this.occurrences[origin.occurrence]!.referenced.add(origin.column);
   }
 
-  private noteGroups(grouping: readonly Origin[]): void {
+  private noteGroups(grouping: readonly Origin[], clause: string): void {
     for (const origin of grouping) {
       if (origin.kind !== 'column') continue;
       const { occurrence, column } = origin;
@@ -423,7 +684,7 @@ class Walk {
       const isGrouped = (name: string): boolean =>
         grouping.some((one) => one.kind === 'column' && one.occurrence === occurrence && one.column === name);
       // With its primary key beside it there is only one row to show.
-      if (primaryKey?.every(isGrouped) !== true) this.noteForms(origin, `GROUP BY ${column}`);
+      if (primaryKey?.every(isGrouped) !== true) this.noteForms(origin, `${clause} ${column}`);
     }
   }
 
@@ -443,24 +704,6 @@ class Walk {
   private advise(advice: Advice): void {
     if (!this.advice.some(({ message }) => message === advice.message)) this.advice.push(advice);
   }
-}
-
-function computed(how: string): Origin {
-  return { kind: 'computed', how };
-}
-
-function outputName(target: Node): string {
-  if (!('ResTarget' in target)) return '?column?';
-  const { name, val } = target.ResTarget;
-  if (name !== undefined) return name;
-  return (
-    (val !== undefined && 'ColumnRef' in val ? strings(val.ColumnRef.fields).at(-1) : undefined) ?? '?column?'
-  );
-}
-
-/** Column aliases, by place; columns beyond them keep their names. */
-function renamed(columns: readonly NamedOrigin[], names: readonly string[]): readonly NamedOrigin[] {
-  return columns.map((column, place) => ({ ...column, name: names[place] ?? column.name }));
 }
 
 function internal(message: string): TviewsError {

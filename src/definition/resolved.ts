@@ -1,10 +1,13 @@
 /** What resolving a definition yields: every occurrence of a table and every equality that binds two of them. */
+
+import type { RefusedDefinition } from '../errors/errors.ts';
 import type { CatalogRelation } from './catalog.ts';
 import type { Advice } from './plan.ts';
 
-/** Where an output column comes from. Only a plain column can be a key or one side of a link. */
+/** Where an output column comes from. Only a plain column can be one side of a link, and only that or a constant part of a key. */
 export type Origin =
   | { readonly kind: 'column'; readonly occurrence: number; readonly column: string }
+  | { readonly kind: 'constant'; readonly sql: string; readonly how: string }
   | { readonly kind: 'computed'; readonly how: string };
 
 export interface NamedOrigin {
@@ -19,6 +22,12 @@ export interface ResolvedOccurrence {
   readonly relation: CatalogRelation;
   /** Columns the definition reads through this occurrence. */
   readonly referenced: ReadonlySet<string>;
+  /** Why nothing can be derived from a change of it: the construct it stands in. Null where something can. */
+  readonly unbounded: RefusedDefinition | null;
+  /** Of peers of a window: what to tell where nothing links them to the rows they are peers of. */
+  readonly peering: RefusedDefinition | null;
+  /** Which of the definition's readings it belongs to. */
+  readonly reading: number;
 }
 
 /** One side of an equality: a column, and the casts around it from the inside out, as SQL. */
@@ -45,12 +54,18 @@ export interface Equality {
 export interface ResolvedDefinition {
   readonly occurrences: readonly ResolvedOccurrence[];
   readonly equalities: readonly Equality[];
-  /** Output columns, in order, by the names the catalog has for them. */
-  readonly outputs: readonly NamedOrigin[];
+  /** What depends on which branches and sides are looked at (readings.ts). */
+  readonly readings: readonly {
+    /** Output columns, in order, by the names the catalog has for them. */
+    readonly outputs: readonly NamedOrigin[];
+    /** `GROUP BY` of the top level; null where there is none. */
+    readonly grouping: readonly Origin[] | null;
+    /** PARTITION BY of each window whose peers are among the occurrences. */
+    readonly partitions: readonly (readonly Origin[])[];
+  }[];
+  readonly hasFullJoin: boolean;
   /** Occurrences whose row is there in every output row: not on the nullable side of an outer join. */
   readonly always: ReadonlySet<number>;
-  /** `GROUP BY` of the top level; null where there is none. */
-  readonly grouping: readonly Origin[] | null;
   /** `occurrence.column` that the conditions show not to be null in any row they let through. */
   readonly notNull: ReadonlySet<string>;
   /** Conditions that look like links and are none, by occurrence: the reason to tell when there is no path. */

@@ -20,17 +20,24 @@ export interface Scope {
   entries: ScopeEntry[];
   /** Columns that JOIN … USING merged, which are named without an alias. */
   merged: NamedOrigin[];
-  readonly tables: Map<string, { readonly query: CommonTableExpr; readonly scope: Scope }>;
+  readonly tables: Map<string, CommonTable>;
+  /** Occurrences whose row is there in every row of the entries together, once all have been met. */
+  always: readonly number[];
+}
+
+/** A WITH query, and what its own text sees. */
+export interface CommonTable {
+  readonly query: CommonTableExpr;
+  readonly scope: Scope;
+  /** It stands in a WITH RECURSIVE, and may refer to itself. */
+  readonly mayRecur: boolean;
 }
 
 export function openScope(parent: Scope | null): Scope {
-  return { parent, entries: [], merged: [], tables: new Map() };
+  return { parent, entries: [], merged: [], tables: new Map(), always: [] };
 }
 
-export function findCommonTable(
-  scope: Scope,
-  name: string,
-): { readonly query: CommonTableExpr; readonly scope: Scope } | null {
+export function findCommonTable(scope: Scope, name: string): CommonTable | null {
   for (let at: Scope | null = scope; at !== null; at = at.parent) {
     const found = at.tables.get(name);
     if (found !== undefined) return found;

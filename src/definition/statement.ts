@@ -200,10 +200,10 @@ function readStatement(cursor: Cursor): (ParsedCreate | DropTview)[] {
 
 function createTview(cursor: Cursor, ifExists: CreateTview['ifExists']): ParsedCreate {
   const name = tviewName(cursor);
-  const key = cursor.accept('with', '(') ? withOptions(cursor) : null;
+  const options = cursor.accept('with', '(') ? withOptions(cursor) : { key: null };
   cursor.expect('as');
   const { query, offset } = cursor.rest();
-  return { kind: 'create', ...name, ifExists, key, query, queryOffset: offset };
+  return { kind: 'create', ...name, ifExists, ...options, query, queryOffset: offset };
 }
 
 /** pg_tviews' first form. `WITH NO DATA` would be a tview that is not in step; the parser of the query refuses it. */
@@ -316,51 +316,82 @@ function badName(name: string, offset: number): TviewsError {
   });
 }
 
-/** `WITH (key = 'a, b')`, after the opening parenthesis. */
-function withOptions(cursor: Cursor): readonly string[] | null {
-  let key: readonly string[] | null = null;
+type Options = Pick<CreateTview, 'key' | 'fullRefresh'>;
+
+/** `WITH (key = 'a, b', full_refresh = 'c, shop.d')`, after the opening parenthesis. */
+function withOptions(cursor: Cursor): Options {
+  let key: Options['key'] = null;
+  let fullRefresh: Options['fullRefresh'];
+  const seen = new Set<string>();
   do {
     const option = cursor.take('word', 'quoted');
-    if (option.value !== 'key') {
+    if (option.value !== 'key' && option.value !== 'full_refresh') {
       throw new TviewsError(SqlState.invalidParameterValue, `unrecognized tview option "${option.value}"`, {
         position: option.start + 1,
-        hint: "The only option is key: WITH (key = 'column, …').",
+        hint: "The options are key and full_refresh: WITH (key = 'column, …', full_refresh = 'table, …').",
       });
     }
-    if (key !== null) {
-      throw new TviewsError(SqlState.syntaxError, 'option "key" specified more than once', {
+    if (seen.has(option.value)) {
+      throw new TviewsError(SqlState.syntaxError, `option "${option.value}" specified more than once`, {
         position: option.start + 1,
       });
     }
+    seen.add(option.value);
     cursor.expect('=');
     const value = cursor.take('string', 'word', 'quoted');
-    key = value.kind === 'string' ? columnList(value) : [value.value];
+    if (option.value === 'key') key = value.kind === 'string' ? columnList(value) : [value.value];
+    else fullRefresh = value.kind === 'string' ? tableList(value) : [{ schema: null, name: value.value }];
   } while (cursor.accept(','));
   cursor.expect(')');
-  return key;
+  return fullRefresh === undefined ? { key } : { key, fullRefresh };
 }
 
-/** The column names in `'a, "B c"'`: quoted or folded, as in a column list. */
-function columnList(literal: Token): readonly string[] {
-  const columns: string[] = [];
-  let wanted: 'name' | 'comma' = 'name';
+/** The dotted names in `'a, shop."B c"'`: quoted or folded. Null: it is no such list. */
+function nameList(literal: Token): string[][] | null {
+  const names: string[][] = [];
+  let wanted: 'name' | 'part' | 'separator' = 'name';
   for (let token = nextToken(literal.value, 0); token !== null; token = nextToken(literal.value, token.end)) {
-    const fits = wanted === 'comma' ? token.value === ',' : token.kind === 'word' || token.kind === 'quoted';
-    if (!fits) throw badKey(literal);
-    if (wanted === 'name') columns.push(token.value);
-    wanted = wanted === 'name' ? 'comma' : 'name';
+    if (wanted === 'separator') {
+      if (token.kind !== 'symbol' || (token.value !== ',' && token.value !== '.')) return null;
+      wanted = token.value === ',' ? 'name' : 'part';
+      continue;
+    }
+    if (token.kind !== 'word' && token.kind !== 'quoted') return null;
+    if (wanted === 'name') names.push([token.value]);
+    else names.at(-1)!.push(token.value);
+    wanted = 'separator';
   }
-  if (wanted === 'name' || new Set(columns).size < columns.length) throw badKey(literal);
-  return columns;
+  return wanted === 'separator' && new Set(names.map((name) => JSON.stringify(name))).size === names.length
+    ? names
+    : null;
 }
 
-function badKey(literal: Token): TviewsError {
-  return new TviewsError(
+/** The column names in `'a, "B c"'`. */
+function columnList(literal: Token): readonly string[] {
+  const names = nameList(literal);
+  if (names?.every((parts) => parts.length === 1)) return names.flat();
+  throw new TviewsError(
     SqlState.invalidParameterValue,
     `invalid value for option "key": '${literal.value}'`,
     {
       position: literal.start + 1,
       hint: "Name each output column of the key once, separated by commas: key = 'pk_order, line'.",
+    },
+  );
+}
+
+function tableList(literal: Token): NonNullable<Options['fullRefresh']> {
+  if (literal.value.trim() === '*') return '*';
+  const names = nameList(literal);
+  if (names?.every((parts) => parts.length <= 2)) {
+    return names.map((parts) => ({ schema: parts.length === 2 ? parts[0]! : null, name: parts.at(-1)! }));
+  }
+  throw new TviewsError(
+    SqlState.invalidParameterValue,
+    `invalid value for option "full_refresh": '${literal.value}'`,
+    {
+      position: literal.start + 1,
+      hint: "Name each table once, separated by commas, or all of them by an asterisk: full_refresh = 'shop.currency, rate'.",
     },
   );
 }

@@ -1,8 +1,7 @@
 /** The paths of a definition as the tree they form, for people: from the tables that have the key outwards, along the links. */
+import { type AnalysedDefinition, keyAt } from './compile.ts';
 import type { OccurrencePath } from './derive.ts';
-import type { KeyColumn } from './key.ts';
 import { shownKey, shownLinks } from './key-query.ts';
-import type { ResolvedDefinition } from './resolved.ts';
 
 /** Occurrences of one table that reach the key in one way: three subqueries of one correlation are one node. */
 export interface PathNode {
@@ -20,11 +19,9 @@ export interface PathNode {
   readonly children: readonly PathNode[];
 }
 
-export function pathTree(
-  definition: ResolvedDefinition,
-  key: readonly KeyColumn[],
-  paths: readonly OccurrencePath[],
-): readonly PathNode[] {
+/** Behind the others those without a path, a change of which may reach every key. */
+export function pathTree(analysed: AnalysedDefinition): readonly PathNode[] {
+  const { definition, bounded, unbounded } = analysed;
   interface Group {
     readonly members: OccurrencePath[];
     readonly below: Group[];
@@ -32,12 +29,12 @@ export function pathTree(
   const top: Group[] = [];
   const groups = new Map<string, Group>();
   const groupOf = new Map<number, Group>();
-  const byDepth = paths.toSorted((a, b) => a.hops.length - b.hops.length || a.occurrence - b.occurrence);
+  const byDepth = bounded.toSorted((a, b) => a.hops.length - b.hops.length || a.occurrence - b.occurrence);
   for (const path of byDepth) {
     const [hop] = path.hops;
     const above = hop === undefined ? undefined : groupOf.get(hop.to);
     const way =
-      hop?.links.map(({ from, to }) => [from.column, from.casts, to.column, to.casts]) ?? path.keyColumns;
+      hop?.links.map(({ from, to }) => [from.column, from.casts, to.column, to.casts]) ?? path.keyParts;
     const { relation } = definition.occurrences[path.occurrence]!;
     const name = JSON.stringify([relation.oid, above?.members[0]?.occurrence, way]);
     const known = groups.get(name);
@@ -56,14 +53,33 @@ export function pathTree(
     return {
       occurrences,
       aliases: [...new Set(occurrences.map((index) => definition.occurrences[index]!.alias))],
-      role: occurrences.some((index) => key.some(({ occurrence }) => occurrence === index))
+      role: occurrences.some((index) =>
+        keyAt(analysed, index).some((part) => part.kind === 'column' && part.occurrence === index),
+      )
         ? 'key'
         : occurrences.every((index) => definition.always.has(index))
           ? 'joined'
           : 'optional',
-      equalities: hop === undefined ? shownKey(definition, key, first) : shownLinks(definition, hop.links),
+      equalities:
+        hop === undefined
+          ? shownKey(definition, keyAt(analysed, first.occurrence), first)
+          : shownLinks(definition, hop.links),
       children: below.map(node),
     };
   };
-  return top.map(node);
+  const byTable = new Map<number, number[]>();
+  for (const index of unbounded) {
+    const { oid } = definition.occurrences[index]!.relation;
+    byTable.set(oid, [...(byTable.get(oid) ?? []), index]);
+  }
+  const withoutPath = [...byTable.values()].map(
+    (occurrences): PathNode => ({
+      occurrences,
+      aliases: [...new Set(occurrences.map((index) => definition.occurrences[index]!.alias))],
+      role: 'joined',
+      equalities: ['no way to the key'],
+      children: [],
+    }),
+  );
+  return [...top.map(node), ...withoutPath];
 }

@@ -34,5 +34,5 @@ export function addExplain(program: Command, surroundings: Surroundings): void {
 /** Something that was written had not been in step. */
 function isWell({ outcome }: Analysis): boolean {
   if (outcome.kind === 'done') return outcome.written === 0 && outcome.deleted === 0;
-  return outcome.kind === 'empty';
+  return outcome.kind !== 'failed';
 }

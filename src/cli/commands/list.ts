@@ -14,6 +14,9 @@ export function addList(program: Command, surroundings: Surroundings): void {
           tview: `${schema}.${name}`,
           ...rest,
           sources: sources.map((source) => `${source.schema}.${source.name}`),
+          fullRefresh: sources.flatMap((source) =>
+            source.fullRefresh ? [`${source.schema}.${source.name}`] : [],
+          ),
         }))
         .toSorted((one, other) => (one.tview < other.tview ? -1 : 1));
       return {
@@ -22,13 +25,14 @@ export function addList(program: Command, surroundings: Surroundings): void {
           tviews.length === 0
             ? ['no tviews']
             : table(
-                ['tview', 'key', 'rows (estimated)', 'size', 'sources'],
-                tviews.map(({ tview, suspendedAt, key, estimatedRows, bytes, sources }) => [
+                ['tview', 'key', 'rows (estimated)', 'size', 'sources', 'full refresh'],
+                tviews.map(({ tview, suspendedAt, key, estimatedRows, bytes, sources, fullRefresh }) => [
                   suspendedAt === null ? tview : `${tview} (suspended)`,
                   key.join(', '),
                   estimatedRows ?? '?',
                   size(bytes),
                   sources.join(', '),
+                  fullRefresh.join(', '),
                 ]),
               ),
       };

@@ -5,7 +5,10 @@ SELECT
   pg_catalog.pg_total_relation_size(t.relation) AS bytes,
   (
     SELECT pg_catalog.jsonb_agg(
-      pg_catalog.jsonb_build_object('id', s.id, 'kind', s.kind, 'schema', n.nspname, 'name', r.relname)
+      pg_catalog.jsonb_build_object(
+        'id', s.id, 'kind', s.kind, 'schema', n.nspname, 'name', r.relname,
+        'fullRefresh', t.plan->'sources'->(ts.place - 1)->'occurrences' @> '[{"mapping": "everything"}]'
+      )
       ORDER BY s.id
     )
     FROM tviews.tview_source AS ts

@@ -81,6 +81,24 @@ test('list names tviews, keys and sources', async () => {
   expect(listed.map(({ tview }) => tview)).toEqual(shopTviews.map((name) => `shop.${name}`));
 });
 
+test('list says which sources compute every row anew', async () => {
+  const file = join(folder, 'whole.sql');
+  writeFileSync(
+    file,
+    `CREATE TVIEW shop.tv_whole WITH (key = 'pk_supplier', full_refresh = 'shop.tb_product') AS
+     SELECT s.pk_supplier, (SELECT count(*) FROM shop.tb_product) AS products FROM shop.tb_supplier s;`,
+  );
+  expect(await run('apply', file)).toMatchObject({ exitCode: 0 });
+  const { tviews: listed } = JSON.parse((await run('list', '--json')).stdout) as {
+    tviews: { tview: string; fullRefresh: string[] }[];
+  };
+  expect(listed.filter(({ fullRefresh }) => fullRefresh.length > 0)).toMatchObject([
+    { tview: 'shop.tv_whole', fullRefresh: ['shop.tb_product'] },
+  ]);
+  expect((await run('list')).stdout).toMatch(/^shop\.tv_whole .* shop\.tb_product$/m);
+  expect(await run('drop', 'shop.tv_whole')).toMatchObject({ exitCode: 0 });
+});
+
 test('status counts what is installed, and finds a source that is no longer watched', async () => {
   expect(await run('status')).toEqual({
     exitCode: 0,

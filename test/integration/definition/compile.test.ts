@@ -115,6 +115,140 @@ describe('paths', () => {
       paths: ['local: a (a.id)', 'local: b (b.id = id)'],
     },
     {
+      promise: 'RIGHT JOIN is a LEFT JOIN turned round, with USING as well',
+      setup: 'CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int, x int); CREATE TABLE d (y int)',
+      sql: 'SELECT id, x, d.y FROM d RIGHT JOIN (b RIGHT JOIN a USING (id)) ON d.y = b.x',
+      paths: ['mapped: d → b (b.x = d.y)', 'local: b (b.id = id)', 'local: a (a.id)'],
+      keys: ['id'],
+    },
+    {
+      promise: 'CROSS JOIN with the equality in WHERE',
+      sql: 'SELECT p.pk_product, c.name FROM product p CROSS JOIN category c WHERE c.pk_category = p.fk_category',
+      paths: [
+        'local: product p (p.pk_product)',
+        'mapped: category c → product p (p.fk_category = c.pk_category)',
+      ],
+    },
+    {
+      promise: 'DISTINCT is a GROUP BY of all columns, at the top and in a derived table',
+      sql: `SELECT DISTINCT p.fk_category, p.status, x.rating FROM product p
+            LEFT JOIN (SELECT DISTINCT r.fk_product, r.rating FROM review r) x ON x.fk_product = p.pk_product`,
+      key: ['fk_category'],
+      paths: [
+        'local: product p (p.fk_category)',
+        'mapped: review r → product p (p.pk_product = r.fk_product)',
+      ],
+    },
+    {
+      promise: 'DISTINCT ON is passed through by the columns it is distinct on',
+      sql: `SELECT DISTINCT ON (r.fk_product) r.fk_product, r.title, x.name FROM review r
+            JOIN (SELECT DISTINCT ON (p.pk_product, p.name) p.pk_product AS id, p.name FROM product p ORDER BY 1, 2) x ON x.id = r.fk_product
+            ORDER BY r.fk_product, r.created_at DESC, r.pk_review`,
+      key: ['fk_product'],
+      paths: ['local: review r (r.fk_product)', 'local: product p (p.pk_product = fk_product)'],
+    },
+    {
+      promise:
+        'a set operation is each of its branches, by its own columns; a constant part of a key is one everywhere',
+      sql: `SELECT 'p' AS kind, p.pk_product AS id, p.name FROM product p JOIN category c ON c.pk_category = p.fk_category
+            UNION ALL SELECT 'r', r.pk_review, r.title FROM review r WHERE r.rating > 3
+            EXCEPT SELECT i.kind, i.id, i.name FROM (SELECT 'r' AS kind, pk_inventory AS id, 'x' AS name FROM inventory) i`,
+      key: ['kind', 'id'],
+      paths: [
+        "local: product p (kind = 'p', p.pk_product)",
+        'mapped: category c → product p (p.fk_category = c.pk_category)',
+        "local: review r (kind = 'r', r.pk_review)",
+        "local: inventory (kind = 'r', inventory.pk_inventory)",
+      ],
+    },
+    {
+      promise:
+        'a set operation in FROM and in a subquery: what is joined to it is reached through each branch',
+      sql: `SELECT p.pk_product, s.name, x.n FROM product p
+            LEFT JOIN (SELECT fk_product AS product, user_number AS ref FROM review
+                       UNION SELECT fk_product, quantity FROM inventory) u ON u.product = p.pk_product
+            LEFT JOIN supplier s ON s.pk_supplier = u.ref
+            CROSS JOIN LATERAL (SELECT count(*) AS n FROM (SELECT r.title FROM review r WHERE r.fk_product = p.pk_product
+                                                           INTERSECT SELECT c.name FROM category c WHERE c.pk_category = p.fk_category) y) x`,
+      paths: [
+        'local: product p (p.pk_product)',
+        'local: review (review.fk_product = pk_product)',
+        'mapped: supplier s → review (review.user_number = s.pk_supplier)',
+        'local: review r (r.fk_product = pk_product)',
+        'mapped: category c → product p (p.fk_category = c.pk_category)',
+        'local: inventory (inventory.fk_product = pk_product)',
+        'mapped: supplier s → inventory (inventory.quantity = s.pk_supplier)',
+      ],
+    },
+    {
+      promise: 'FULL JOIN is a LEFT JOIN and a RIGHT JOIN, whose key is the column of the side that is there',
+      sql: `SELECT COALESCE(i.pk_inventory, s.pk_supplier) AS id, i.quantity, s.name, c.name AS category
+            FROM inventory i FULL JOIN supplier s ON s.pk_supplier = i.reserved LEFT JOIN category c ON c.name = s.name`,
+      key: ['id'],
+      paths: [
+        'local: inventory i (i.pk_inventory)',
+        'mapped: supplier s → inventory i (i.reserved = s.pk_supplier)',
+        'mapped: category c → supplier s (s.name = c.name) → inventory i (i.reserved = s.pk_supplier)',
+        'local: inventory i (i.reserved = id)',
+        'local: supplier s (s.pk_supplier)',
+        'mapped: category c → supplier s (s.name = c.name)',
+      ],
+    },
+    {
+      promise: 'FULL JOIN … USING has the key in the merged column',
+      setup: 'CREATE TABLE a (id int PRIMARY KEY, x int); CREATE TABLE b (id int PRIMARY KEY, y int)',
+      sql: 'SELECT id, x, y FROM a FULL JOIN b USING (id)',
+      key: ['id'],
+      paths: ['local: a (a.id)', 'local: b (b.id = id)', 'local: a (a.id = id)', 'local: b (b.id)'],
+    },
+    {
+      promise: 'a window is read again as the peers of a row, linked by their partition',
+      sql: `SELECT p.pk_product, rank() OVER w AS place, x.name FROM product p JOIN category x ON x.pk_category = p.fk_category
+            WINDOW w AS (PARTITION BY p.fk_category ORDER BY p.base_price)`,
+      paths: [
+        'local: product p (p.pk_product)',
+        'mapped: category x → product p (p.fk_category = x.pk_category)',
+        'mapped: product p → product p (p.fk_category = p.fk_category)',
+        'mapped: category x → product p (p.fk_category = x.pk_category)',
+      ],
+    },
+    {
+      promise: 'the first of each partition, whose key is the partition',
+      sql: `SELECT x.fk_product, x.title FROM (
+              SELECT r.fk_product, r.title, row_number() OVER (PARTITION BY r.fk_product ORDER BY r.pk_review DESC) AS n FROM review r) x
+            WHERE x.n = 1 AND x.fk_product IS NOT NULL`,
+      key: ['fk_product'],
+      paths: ['local: review r (r.fk_product)', 'local: review r (r.fk_product = fk_product)'],
+    },
+    {
+      promise: 'a window without a partition in a subquery that is bounded itself',
+      sql: `SELECT p.pk_product, ARRAY(SELECT rank() OVER (ORDER BY r.rating) FROM review r WHERE r.fk_product = p.pk_product ORDER BY 1) AS places
+            FROM product p`,
+      paths: [
+        'local: product p (p.pk_product)',
+        'local: review r (r.fk_product = pk_product)',
+        'local: review r (r.fk_product = pk_product)',
+      ],
+    },
+    {
+      promise: 'GROUPING SETS in a subquery that is bounded itself, or beside the column by which it is read',
+      sql: `SELECT p.pk_product, x.total, (SELECT jsonb_agg(y.n ORDER BY y.n) FROM (
+                     SELECT count(*) AS n FROM review r WHERE r.fk_product = p.pk_product GROUP BY CUBE (r.rating, r.verified)) y) AS counts
+            FROM product p LEFT JOIN (SELECT i.fk_product, i.quantity, count(*) AS total FROM inventory i
+                                      GROUP BY i.fk_product, ROLLUP (i.quantity)) x ON x.fk_product = p.pk_product AND x.quantity IS NULL`,
+      paths: [
+        'local: product p (p.pk_product)',
+        'local: inventory i (i.fk_product = pk_product)',
+        'local: review r (r.fk_product = pk_product)',
+      ],
+    },
+    {
+      promise: 'a key that is constant: a definition of one row',
+      sql: 'SELECT 1 AS id, count(*) AS products, (SELECT max(r.rating) FROM review r) AS best FROM product p',
+      key: ['id'],
+      paths: ['local: product p (id = 1)', 'local: review r (id = 1)'],
+    },
+    {
       promise: 'an aliased join is its two sides',
       setup:
         'CREATE TABLE a (id int PRIMARY KEY, x int); CREATE TABLE b (id int, x int); CREATE TABLE d (y int)',
@@ -321,6 +455,31 @@ describe('paths', () => {
     if (keys !== undefined) expect(plan.key.map(({ name }) => name)).toEqual(keys);
   });
 
+  test.each([
+    ['SELECT p.pk_product, count(*) OVER (PARTITION BY p.fk_category) AS n FROM product p', true],
+    ['SELECT p.pk_product, count(*) OVER (PARTITION BY p.name, p.pk_product) AS n FROM product p', undefined],
+    [
+      'SELECT COALESCE(p.pk_product, s.pk_supplier) AS pk_product FROM product p FULL JOIN supplier s ON s.pk_supplier = p.pk_product',
+      true,
+    ],
+    ['SELECT pk_product, name FROM product UNION SELECT pk_supplier, name FROM supplier', undefined],
+    ['SELECT DISTINCT ON (p.pk_product) p.pk_product, p.name FROM product p', undefined],
+  ])('of %s it is known whether one key costs as much as all', async (sql, isComputedWhole) => {
+    const plan = await compileAlone(client, 'shop', sql, { key: ['pk_product'] });
+    expect(plan.isComputedWhole).toBe(isComputedWhole);
+    // What PostgreSQL itself makes of it: the condition stands at the table, and not above the window or the join.
+    await client.query('BEGIN');
+    await client.query(
+      `SET LOCAL search_path = shop; SET LOCAL enable_seqscan = off; CREATE VIEW v_x AS ${sql}`,
+    );
+    const { rows } = await client.query<{ 'QUERY PLAN': string }>(
+      'EXPLAIN SELECT * FROM v_x WHERE pk_product = 1',
+    );
+    await client.query('ROLLBACK');
+    const lines = rows.map((row) => row['QUERY PLAN']);
+    expect(lines.some((line) => /Index Cond: \(.*pk_\w+ = 1\)/.test(line))).toBe(isComputedWhole !== true);
+  });
+
   test('every key query runs against images with the link columns and no more', async () => {
     for (const { sql, setup, key } of accepted) {
       await client.query('BEGIN');
@@ -378,6 +537,23 @@ describe('advice', () => {
     expect(plan.advice.map(({ message }) => message)).toEqual([
       'jsonb_agg() without ORDER BY in the definition: the order of its elements is not determined',
       'ARRAY(SELECT …) without ORDER BY in the definition: the order of its elements is not determined',
+    ]);
+  });
+
+  test('is given where the order decides which rows are kept, or what a window sees', async () => {
+    const plan = await compileAlone(
+      client,
+      'shop',
+      `SELECT DISTINCT ON (r.fk_product) r.fk_product, row_number() OVER w AS a, lag(r.title) OVER (PARTITION BY r.fk_product) AS b,
+              jsonb_agg(r.title) OVER (w ORDER BY r.pk_review) AS c, rank() OVER w AS d, row_number() OVER o AS e
+       FROM review r WINDOW w AS (PARTITION BY r.rating), o AS (PARTITION BY r.rating ORDER BY r.pk_review)
+       ORDER BY r.fk_product LIMIT 5`,
+      { key: ['fk_product'], fullRefresh: '*' },
+    );
+    expect(plan.advice.map(({ message }) => message)).toEqual([
+      'row_number() OVER a window without ORDER BY in the definition: which row it sees is not determined',
+      'lag() OVER a window without ORDER BY in the definition: which row it sees is not determined',
+      'DISTINCT ON without a further ORDER BY in the definition: which row of a group is kept is not determined',
     ]);
   });
 

@@ -2,10 +2,13 @@
 import type pg from 'pg';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import { compileDefinition } from '../../../src/definition/compile.ts';
+import type { FullRefresh } from '../../../src/definition/full-refresh.ts';
 import type { RefreshPlan } from '../../../src/definition/plan.ts';
 
 export interface CompileOptions {
   readonly key?: readonly string[];
+  /** `*`, or oids. */
+  readonly fullRefresh?: FullRefresh;
   readonly name?: string;
   /** Tables that are tviews. */
   readonly tviews?: readonly string[];
@@ -21,6 +24,16 @@ export async function compileIn(
   const name = options.name ?? 'x';
   await client.query(`SET LOCAL search_path = ${schema}`);
   await client.query(`CREATE VIEW v_${name} AS ${query}`);
+  return await compileView(client, schema, name, options);
+}
+
+/** Compiles `v_<name>`, which is there. */
+export async function compileView(
+  client: pg.Client,
+  schema: string,
+  name: string,
+  options: CompileOptions,
+): Promise<RefreshPlan> {
   const { rows } = await client.query<{ oid: number }>(
     'SELECT oid FROM pg_class WHERE relname = ANY ($1) AND relnamespace = $2::regnamespace',
     [options.tviews ?? [], schema],
@@ -30,6 +43,7 @@ export async function compileIn(
     view: { schema, name: `v_${name}` },
     table: { schema, name: `tv_${name}` },
     key: options.key ?? null,
+    fullRefresh: options.fullRefresh ?? [],
     isTview: (oid) => rows.some((row) => row.oid === oid),
   });
 }

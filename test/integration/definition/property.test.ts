@@ -10,7 +10,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { RefreshPlan } from '../../../src/definition/plan.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { check, seed } from '../../kit/seed.ts';
+import { derivedKeys, keyOf } from './images.ts';
 import { compileIn } from './kit.ts';
+import { changes, names, rows } from './writes.ts';
 
 const definitions: readonly { readonly sql: string; readonly key?: readonly string[] }[] = [
   { sql: 'SELECT a.id, a.name, g.name AS g FROM a JOIN g ON g.id = a.g_id' },
@@ -118,64 +120,6 @@ const ordinaryViews = `
   CREATE VIEW v1 AS SELECT b.a_id AS owner, count(*) AS n FROM b JOIN c USING (x) WHERE c.b_id = b.id GROUP BY b.a_id;
   CREATE VIEW v2 AS SELECT a.id, g.name AS g, COALESCE(v1.n, 0) AS n FROM a LEFT JOIN v1 ON v1.owner = a.id LEFT JOIN g ON g.id = a.g_id;`;
 
-// Random statements --------------------------------------------------------------------------------------------------
-
-const small = fc.integer({ min: 1, max: 4 });
-const maybe = fc.option(small, { nil: null, freq: 4 });
-const uuid = (value: number | null): string =>
-  value === null ? 'NULL' : `'00000000-0000-0000-0000-00000000000${value}'`;
-const text = (value: number | null): string => (value === null ? 'NULL' : `'${'abcd'[value - 1]}'`);
-const plain = (value: number | null): string => String(value);
-const truth = (value: number | null): string => (value === null ? 'NULL' : String(value > 1));
-
-type Write = (value: number | null) => string;
-const tables: Readonly<Record<string, Readonly<Record<string, Write>>>> = {
-  g: { id: plain, name: text, tenant: plain, extra: plain },
-  a: { id: plain, g_id: plain, name: text, flag: truth, extra: plain },
-  l: { id: plain, name: text, kind: plain, extra: plain },
-  b: { id: plain, a_id: plain, l_id: plain, x: plain, flag: truth },
-  c: { id: plain, b_id: plain, x: plain, y: plain },
-  n: { id: plain, parent_id: plain, name: text, extra: plain },
-  o: { shop: plain, no: plain, note: text },
-  it: { code: text, name: text },
-  li: { shop: plain, no: plain, line: plain, item: text, qty: plain },
-  u: { id: uuid, name: text },
-  m: { u1: uuid, u2: uuid, weight: plain },
-};
-const names = Object.keys(tables);
-
-const insert = fc
-  .tuple(fc.constantFrom(...names), fc.array(maybe, { minLength: 5, maxLength: 5 }), small)
-  .map(([table, values, first]) => {
-    const columns = Object.entries(tables[table]!);
-    const list = columns.map(([, write], place) => write(place === 0 ? first : (values[place] ?? null)));
-    return `INSERT INTO ${table} VALUES (${list.join(', ')}) ON CONFLICT DO NOTHING`;
-  });
-const column = fc.constantFrom(
-  ...names.flatMap((table) => Object.keys(tables[table]!).map((name) => ({ table, name }))),
-);
-const where = fc.tuple(fc.nat({ max: 9 }), small);
-const condition = (table: string, [pick, value]: readonly [number, number]): string => {
-  const columns = Object.entries(tables[table]!);
-  const [name, write] = columns[pick % columns.length]!;
-  return `${name} ${pick < 7 ? '=' : 'IS DISTINCT FROM'} ${write(value)}`;
-};
-const update = fc
-  .tuple(column, maybe, where)
-  .map(
-    ([{ table, name }, value, which]) =>
-      `UPDATE ${table} SET ${name} = ${tables[table]![name]!(value)} WHERE ${condition(table, which)}`,
-  );
-const remove = fc
-  .tuple(fc.constantFrom(...names), where)
-  .map(([table, which]) => `DELETE FROM ${table} WHERE ${condition(table, which)}`);
-// Several tables in one statement: all modifications precede all triggers (CE5).
-const writable = fc
-  .tuple(fc.oneof(remove, update, insert), fc.oneof(remove, update, insert), fc.oneof(remove, update))
-  .map(([one, two, three]) => `WITH x AS (${one} RETURNING 1), y AS (${two} RETURNING 1) ${three}`);
-const rows = fc.array(insert, { minLength: 30, maxLength: 90 });
-const changes = fc.array(fc.oneof(insert, update, update, remove, writable), { minLength: 1, maxLength: 6 });
-
 // Trial --------------------------------------------------------------------------------------------------------------
 
 let database: FreshDatabase;
@@ -196,33 +140,13 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 
-const keyOf = (plan: RefreshPlan): string => plan.key.map(({ name }) => `"${name}"`).join(', ');
-
 function contents(plan: RefreshPlan, index: number): string {
   return `SELECT ${index}, jsonb_build_array(${keyOf(plan)}), v::text FROM "prop"."${plan.view.name}" v`;
 }
 
-/** The keys of one definition that the key queries give for what the log holds. */
-function derived(plan: RefreshPlan, index: number): string {
-  const queries = plan.sources.flatMap(({ table, linkColumns, referencedColumns, occurrences }) => {
-    const image = (side: string): string => linkColumns.map(({ name }) => `(${side})."${name}"`).join(', ');
-    const read = (side: string): string => referencedColumns.map((name) => `(${side})."${name}"`).join(', ');
-    const columns = linkColumns.map(({ name }) => `"${name}"`).join(', ');
-    const changed = `
-      SELECT DISTINCT image.* FROM log_${table.name}
-      CROSS JOIN LATERAL (VALUES ('INSERT', ${image('o')}), ('DELETE', ${image('n')})) image (absent, ${columns})
-      WHERE op <> absent AND (op <> 'UPDATE' OR ROW(${read('o')})::record *<> ROW(${read('n')})::record)`;
-    return occurrences.map(
-      ({ keyQuery }) =>
-        `(WITH changed AS (${changed}) SELECT jsonb_build_array(${keyOf(plan)}) AS key FROM (${keyQuery}) AS keys)`,
-    );
-  });
-  return `SELECT ${index} AS definition, key FROM (${queries.join(' UNION ')}) AS all_keys`;
-}
-
 test(`no key of a changed row is missed (seed ${seed})`, async () => {
   const snapshot = plans.map(contents).join(' UNION ALL ');
-  const keys = plans.map(derived).join(' UNION ALL ');
+  const keys = plans.map((plan, index) => derivedKeys(plan, index)).join(' UNION ALL ');
   const trial = `
     WITH now_ (definition, key, content) AS (${snapshot}),
     changed_ AS (

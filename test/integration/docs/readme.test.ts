@@ -87,7 +87,7 @@ describe.each(documents)('%s', (document) => {
     expect(environment).toEqual(expect.arrayContaining(text.match(/\bTVIEWS_[A-Z_]+(?!\w*<)\b/g) ?? []));
     // Words with an underscore that stand alone in code: settings, or what the database and this project call so.
     const others =
-      /^(?:tviews_|tv_|v_|pk_|tb_|pg_|jsonb_|client_(?:encoding|min_messages)$|session_replication_role$|current_user$|search_path$)/;
+      /^(?:tviews_|tv_|v_|pk_|tb_|pg_|jsonb_|client_(?:encoding|min_messages)$|full_refresh\b|session_replication_role$|current_user$|search_path$)/;
     const migrations = 'src/database/sql/migrations';
     const inDatabase = readdirSync(join(root, migrations))
       .map((file) => read(join(migrations, file)))

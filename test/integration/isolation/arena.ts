@@ -83,7 +83,9 @@ export async function openArena(): Promise<Arena> {
     },
     async begin(shape) {
       await owner.query(shape.tables);
-      for (const [name, definition] of Object.entries(shape.tviews)) await apply(owner, name, definition);
+      for (const [name, definition] of Object.entries(shape.tviews)) {
+        await apply(owner, name, definition, shape.options?.[name]);
+      }
       await control.query(shape.damage ?? '');
       await keepRows(control);
       await prepareJudgement();

@@ -1,5 +1,6 @@
 /** A shape: tables, tviews, and sessions whose steps are run in every order. */
 import type pg from 'pg';
+import type { CreateTview } from '../../../src/definition/plan.ts';
 import type { LockPart } from './locking.ts';
 
 export type Level = 'READ COMMITTED' | 'REPEATABLE READ' | 'SERIALIZABLE';
@@ -35,6 +36,8 @@ export interface Shape {
   readonly tables: string;
   /** Definitions by name, in the order in which they are applied. */
   readonly tviews: Readonly<Record<string, string>>;
+  /** `WITH (…)` of those that have it. */
+  readonly options?: Readonly<Record<string, Pick<CreateTview, 'key' | 'fullRefresh'>>>;
   readonly sessions: readonly Session[];
   /**
    * Which of the value locks guard it: without any one of these sets a row goes stale. Empty where PostgreSQL's own locks

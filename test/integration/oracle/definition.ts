@@ -10,6 +10,8 @@ export interface Definition {
   readonly name: string;
   readonly query: string;
   readonly key: readonly string[];
+  /** `WITH (full_refresh = '*')`. */
+  readonly fullRefresh?: boolean;
 }
 
 export interface Definitions {
@@ -22,14 +24,15 @@ interface Made {
   readonly query: string;
   /** Without its name. */
   readonly relation: Omit<Relation, 'name'>;
+  readonly fullRefresh?: boolean;
 }
 
 export function randomDefinitions(random: Random, schema: Schema): Definitions {
   const relations = relationsOf(schema);
   const views: Definition[] = [];
   const tviews: Definition[] = [];
-  const add = (into: Definition[], name: string, { query, relation }: Made): void => {
-    into.push({ name, query, key: relation.key });
+  const add = (into: Definition[], name: string, { query, relation, fullRefresh = false }: Made): void => {
+    into.push({ name, query, key: relation.key, fullRefresh });
     relations.push({ ...relation, name });
   };
   // The second may be one over the first.
@@ -63,7 +66,8 @@ const linkColumnsOf = ({ links }: Relation): string[] => links.flatMap(({ column
 const isFirst = (name: string, i: number, all: readonly string[]): boolean => all.indexOf(name) === i;
 
 function tview(random: Random, relations: readonly Relation[]): Made {
-  switch (random.weighted({ rows: 6, grouped: 2, byLink: 1, derived: 1 })) {
+  const kinds = { rows: 6, grouped: 2, byLink: 1, derived: 1, peers: 1, branches: 1, whole: 1 };
+  switch (random.weighted(kinds)) {
     case 'rows':
       return rows(random, relations);
     case 'grouped':
@@ -72,7 +76,86 @@ function tview(random: Random, relations: readonly Relation[]): Made {
       return byLink(random, relations) ?? rows(random, relations);
     case 'derived':
       return derived(random, relations) ?? rows(random, relations);
+    case 'peers':
+      return peers(random, relations) ?? rows(random, relations);
+    case 'branches':
+      return branches(random, relations);
+    case 'whole':
+      return whole(random, relations);
   }
+}
+
+/** Each row with its place among those that refer to the same row. */
+function peers(random: Random, relations: readonly Relation[]): Made | null {
+  const starts = relations.flatMap((relation) => relation.links.map((link) => ({ relation, link })));
+  if (starts.length === 0) return null;
+  const { relation, link } = random.pick(starts);
+  const expressions = new Expressions(random, relations, 4);
+  const row = expressions.row(relation);
+  const query = emptyQuery();
+  query.where.push(...link.columns.map((column) => `${row.alias}.${column} IS NOT NULL`));
+  let order = `${row.alias}.${random.pick(relation.numbers)}`;
+  const down = edgesOf(relation, relations).filter(({ direction }) => direction === 'down');
+  if (down.length > 0 && random.chance(0.5)) {
+    const next = expressions.join(row, random.pick(down), query);
+    order = `${next.alias}.${random.pick(next.relation.numbers)}`;
+  }
+  if (random.chance(0.3)) query.where.push(expressions.filter(row, 1));
+  const window = `OVER (PARTITION BY ${columnsList(row.alias, link.columns)} ORDER BY ${order})`;
+  const columns = [...relation.key, ...linkColumnsOf(relation)].filter(isFirst);
+  return {
+    query: `SELECT ${columnsList(row.alias, columns)}, (rank() ${window})::integer AS x, jsonb_build_array(count(*) ${window}, ${expressions.document(row, query, 1)}) AS data ${fromClause(row, query)}${whereClause(query)}`,
+    relation: asSource(relation),
+  };
+}
+
+/** Rows of a table, some in one form and some in another. */
+function branches(random: Random, relations: readonly Relation[]): Made {
+  const root = random.pick(relations);
+  const number = random.pick(root.numbers);
+  const operation = random.pick(['UNION ALL', 'UNION', 'EXCEPT', 'INTERSECT']);
+  const expressions = new Expressions(random, relations, 7);
+  const branch = (condition: string): string => {
+    const row = expressions.row(root);
+    const query = emptyQuery();
+    // Only of rows that are shown in one branch alone may the document differ.
+    const data =
+      operation === 'UNION ALL'
+        ? expressions.document(row, query, 2)
+        : `jsonb_build_array(${row.alias}.${number})`;
+    query.where.push(`${row.alias}.${number} ${condition}`);
+    if (random.chance(0.5)) query.where.push(expressions.filter(row, 2));
+    const columns = columnsList(row.alias, [...root.key, ...linkColumnsOf(root)].filter(isFirst));
+    return `SELECT ${columns}, ${row.alias}.${number} AS x, ${data} AS data ${fromClause(row, query)}${whereClause(query)}`;
+  };
+  const [first, second] = operation === 'UNION ALL' ? ['< 3', '>= 3'] : ['> 1', '< 5'];
+  return { query: `${branch(first!)} ${operation} ${branch(second!)}`, relation: asSource(root) };
+}
+
+/** What any row of a table can change in every row: each transaction that changes such a table computes all rows, alone. */
+function whole(random: Random, relations: readonly Relation[]): Made {
+  const root = random.pick(relations);
+  const other = random.pick(relations);
+  const expressions = new Expressions(random, relations, 3);
+  const row = expressions.row(root);
+  const query = emptyQuery();
+  const columns = columnsList(row.alias, [...root.key, ...linkColumnsOf(root)].filter(isFirst));
+  const key = columnsList(row.alias, root.key);
+  const number = `${row.alias}.${random.pick(root.numbers)}`;
+  const far = random.pick(other.numbers);
+  const isUnion = random.chance(0.3);
+  const data = random.pick([
+    `jsonb_build_object('total', (SELECT sum(o.${far}) FROM ${other.name} o))`,
+    `jsonb_build_object('below', (SELECT count(*) FROM ${other.name} o WHERE o.${far} < ${number}), 'row', ${expressions.document(row, query, 1)})`,
+    // A row of both branches has one place in each.
+    ...(isUnion ? [] : [`jsonb_build_object('place', rank() OVER (ORDER BY ${number}, ${key}))`]),
+  ]);
+  const select = (...conditions: string[]): string =>
+    `SELECT ${columns}, ${number} AS x, ${data} AS data ${fromClause(row, query)}${whereClause({ ...query, where: [...query.where, ...conditions] })}`;
+  const text = isUnion
+    ? `${select(expressions.filter(row, 0))} UNION ${select(expressions.filter(row, 0))}`
+    : `${select()}${random.chance(0.5) ? ` ORDER BY ${number}, ${key} LIMIT ${random.int(1, 5)}` : ''}`;
+  return { query: text, relation: asSource(root), fullRefresh: true };
 }
 
 /** What a tview has is read by others as a number and as a document. */

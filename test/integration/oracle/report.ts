@@ -22,7 +22,8 @@ export const designScript = ({ schema, definitions }: Design): string =>
     ddl(schema),
     ...definitions.views.map(({ name, query }) => `CREATE VIEW ${name} AS ${query};`),
     ...definitions.tviews.map(
-      ({ name, key, query }) => `CREATE TVIEW ${name} WITH (key = '${key.join(', ')}') AS ${query};`,
+      ({ name, key, query, fullRefresh }) =>
+        `CREATE TVIEW ${name} WITH (key = '${key.join(', ')}'${fullRefresh === true ? ", full_refresh = '*'" : ''}) AS ${query};`,
     ),
   ].join('\n');
 

@@ -71,7 +71,9 @@ export class World {
       const owner = await database.client();
       await init(executorOf(owner));
       for (const { name, query } of definitions.views) await owner.query(`CREATE VIEW ${name} AS ${query}`);
-      for (const { name, query, key } of definitions.tviews) await apply(owner, name, query, { key });
+      for (const { name, query, key, fullRefresh } of definitions.tviews) {
+        await apply(owner, name, query, { key, ...(fullRefresh === true && { fullRefresh: '*' }) });
+      }
       await impose(
         owner,
         schema.tables.map(({ name }) => name),

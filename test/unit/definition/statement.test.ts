@@ -84,6 +84,25 @@ describe('a file of tview statements', () => {
     expect(found?.statement).toMatchObject({ schema: 's', key });
   });
 
+  test.each([
+    ["'*'", '*'],
+    ["' * '", '*'],
+    ['rate', [{ schema: null, name: 'rate' }]],
+    [
+      `'rate, shop."B, c" , D'`,
+      [
+        { schema: null, name: 'rate' },
+        { schema: 'shop', name: 'B, c' },
+        { schema: null, name: 'd' },
+      ],
+    ],
+  ])('WITH (full_refresh = %s) names tables', async (option, fullRefresh) => {
+    for (const options of [`full_refresh = ${option}, key = a`, `key = a, full_refresh = ${option}`]) {
+      const [found] = await parseTviewStatements(`CREATE TVIEW tv_a WITH (${options}) AS SELECT 1`);
+      expect(found?.statement).toMatchObject({ key: ['a'], fullRefresh });
+    }
+  });
+
   test('takes the forms of pg_tviews', async () => {
     const text = `SELECT pg_tviews_create('tv_a', $$ SELECT 'x' AS pk_a; $$);
       SELECT public.pg_tviews_create('shop."tv_B"', 'SELECT ''x'' AS pk_a');
@@ -152,6 +171,18 @@ describe('a file of tview statements', () => {
       '42601',
       'option "key" specified more than once',
       36,
+    ],
+    [
+      "CREATE TVIEW tv_a WITH (full_refresh = 'a.b.c') AS SELECT 1",
+      '22023',
+      `invalid value for option "full_refresh": 'a.b.c'`,
+      40,
+    ],
+    [
+      `CREATE TVIEW tv_a WITH (key = 'a "," b') AS SELECT 1`,
+      '22023',
+      `invalid value for option "key": 'a "," b'`,
+      31,
     ],
     [
       `CREATE TVIEW tv_${'a'.repeat(61)} AS SELECT 1`,

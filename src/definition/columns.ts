@@ -1,0 +1,73 @@
+/** What the walk over a definition (resolve.ts) knows of columns and joins without walking: names, origins, which side is there. */
+import { type Node, type SelectStmt, strings } from './grammar.ts';
+import type { NamedOrigin, Origin } from './resolved.ts';
+
+/** By their indexes. */
+export type Occurrences = readonly number[];
+
+/** By kind: for what the join's condition is necessary, and what is there in every row of it. */
+export const joinKinds: Readonly<
+  Record<
+    string,
+    (
+      left: Occurrences,
+      right: Occurrences,
+      both: Occurrences,
+    ) => { readonly owners: Occurrences; readonly always: Occurrences }
+  >
+> = {
+  JOIN_INNER: (_left, _right, both) => ({ owners: both, always: both }),
+  JOIN_LEFT: (left, right) => ({ owners: right, always: left }),
+  JOIN_RIGHT: (left, right) => ({ owners: left, always: right }),
+  JOIN_FULL: () => ({ owners: [], always: [] }),
+};
+
+/** Whether a query names a table without its schema: a WITH query that names itself is recursive. */
+export function namesTable(node: unknown, name: string): boolean {
+  if (Array.isArray(node)) return node.some((element) => namesTable(element, name));
+  if (typeof node !== 'object' || node === null) return false;
+  const part = node as Node;
+  if ('RangeVar' in part) return part.RangeVar.schemaname === undefined && part.RangeVar.relname === name;
+  return Object.values(node).some((value) => namesTable(value, name));
+}
+
+/** The columns of a query by the names its first SELECT gives them. */
+export function firstNames(select: SelectStmt): readonly string[] {
+  if (select.larg !== undefined) return firstNames(select.larg);
+  return select.valuesLists === undefined
+    ? (select.targetList ?? []).map(outputName)
+    : valuesNames(select.valuesLists);
+}
+
+export function valuesNames(lists: readonly Node[]): readonly string[] {
+  const [first] = lists;
+  const width = first !== undefined && 'List' in first ? (first.List.items?.length ?? 0) : 0;
+  return Array.from({ length: width }, (_, place) => `column${place + 1}`);
+}
+
+export function isSameColumn(one: Origin, other: Origin): boolean {
+  return (
+    one.kind === 'column' &&
+    other.kind === 'column' &&
+    one.occurrence === other.occurrence &&
+    one.column === other.column
+  );
+}
+
+export function computed(how: string): Origin {
+  return { kind: 'computed', how };
+}
+
+export function outputName(target: Node): string {
+  if (!('ResTarget' in target)) return '?column?';
+  const { name, val } = target.ResTarget;
+  if (name !== undefined) return name;
+  return (
+    (val !== undefined && 'ColumnRef' in val ? strings(val.ColumnRef.fields).at(-1) : undefined) ?? '?column?'
+  );
+}
+
+/** Column aliases, by place; columns beyond them keep their names. */
+export function renamed(columns: readonly NamedOrigin[], names: readonly string[]): readonly NamedOrigin[] {
+  return columns.map((column, place) => ({ ...column, name: names[place] ?? column.name }));
+}
