@@ -63,7 +63,9 @@ ${lockVariables(tview, options)}${
       ? ''
       : `
   old_image jsonb;
-  matters boolean;`
+  matters boolean;
+  -- With the block's name, where a column could have the parameter's.
+  by_snapshot boolean := tells_keys;`
   }
   unlinked boolean := false;
   computed bigint;
@@ -340,6 +342,8 @@ function writeOne(tview: RefreshedTview): string {
   const referencedNew = (columnNames: readonly string[]): string =>
     `ROW(${columnNames.map(newValue).join(', ')})::record`;
 
+  // To a snapshot that is kept (tells_keys) a row may be there that others have deleted since, and theirs above it: what seems a
+  // change of no matter to those brings the row back. So there it always matters.
   const before =
     asSource === null
       ? ''
@@ -351,7 +355,7 @@ function writeOne(tview: RefreshedTview): string {
     asSource === null
       ? ''
       : `
-  IF written > 0 AND matters IS NOT FALSE THEN
+  IF written > 0 AND (matters IS NOT FALSE OR refresh.by_snapshot) THEN
     SELECT CASE WHEN old_image IS NULL OR old_image = i.image THEN jsonb_build_array(i.image) ELSE jsonb_build_array(i.image, old_image) END
     INTO images
     FROM (SELECT ${imageExpression('refresh.new_row', asSource.linkColumns)} AS image) AS i;
@@ -443,7 +447,7 @@ function write(tview: RefreshedTview, scope: 'keys' | 'many' | 'all'): string {
       ? ''
       : `,
     CASE WHEN t.${firstKey} IS NOT NULL THEN ${imageExpression('t', asSource.linkColumns)} END AS "tviews old image",
-    t.${firstKey} IS NULL OR ${rowOf('c', asSource.referencedColumns)} *<> ${rowOf('t', asSource.referencedColumns)} AS "tviews matters"`;
+    refresh.by_snapshot OR t.${firstKey} IS NULL OR ${rowOf('c', asSource.referencedColumns)} *<> ${rowOf('t', asSource.referencedColumns)} AS "tviews matters"`;
   const returning = asSource === null ? 'true' : `${imageExpression('t', asSource.linkColumns)} AS image`;
   // A key that no source is known to have may be null, which only the rows tell.
   const mayBeNull = scope === 'all' && plan.sources.some(changesEverything);

@@ -188,3 +188,32 @@ test('a proxy of an earlier version claims nothing: its changes go to the queue'
   await one.query('COMMIT');
   expect(await divergence(owner, 'public.tv_child')).toEqual(inStep);
 });
+
+test.each([
+  ['one row, which it leaves as it is', 'UPDATE tb_child SET note = note || 1 WHERE fk_parent = 1'],
+  ['several rows, which change', 'UPDATE tb_child SET n = n + 1'],
+])('brings a row back that was deleted since, and tells the tview above: %s', async (_, write) => {
+  const { owner, one, two } = await installed(
+    `CREATE TABLE tb_parent (id int PRIMARY KEY);
+     CREATE TABLE tb_child (id int PRIMARY KEY, fk_parent int, n int, note text);
+     CREATE INDEX ON tb_child (fk_parent);
+     INSERT INTO tb_parent VALUES (1), (2);
+     INSERT INTO tb_child VALUES (1, 1, 1, ''), (2, 2, 1, '');`,
+    `CREATE TVIEW tv_parent AS
+       SELECT p.id, (SELECT sum(c.n) FROM tb_child c WHERE c.fk_parent = p.id AND length(c.note) < 9) AS n FROM tb_parent p;
+     CREATE TVIEW tv_list AS SELECT t.id, 'listed' AS data FROM tv_parent t;`,
+  );
+  await one.query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM tb_parent');
+  await two.query('DELETE FROM tb_parent WHERE id = 1');
+  // To its snapshot the row is there, as it was or with a change that is nothing to the tview above.
+  const outcome = await one.query(`${write}; COMMIT`).then(
+    () => 'committed',
+    (error: { code?: string }) => error.code,
+  );
+  await one.query('ROLLBACK');
+  expect(['committed', '40001']).toContain(outcome);
+  await two.query('INSERT INTO tb_parent VALUES (1)');
+  await repairPending(executorOf(owner));
+  for (const tview of ['tv_parent', 'tv_list'])
+    expect(await divergence(owner, `public.${tview}`, ['id'])).toEqual(inStep);
+});

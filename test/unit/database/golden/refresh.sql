@@ -21,6 +21,8 @@ DECLARE
   new_row record;
   old_image jsonb;
   matters boolean;
+  -- With the block's name, where a column could have the parameter's.
+  by_snapshot boolean := tells_keys;
   unlinked boolean := false;
   computed bigint;
   duplicate text;
@@ -287,7 +289,7 @@ BEGIN
     ), different_rows AS MATERIALIZED (
       SELECT c."order_id", c."sku""", c."data",
         CASE WHEN t."order_id" IS NOT NULL THEN jsonb_build_object('order_id', t."order_id") END AS "tviews old image",
-        t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
+        refresh.by_snapshot OR t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
       FROM computed_rows AS c
       LEFT JOIN "shop"."tv_order line" AS t ON t."order_id" = c."order_id" AND t."sku""" = c."sku"""
       WHERE (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
@@ -340,7 +342,7 @@ BEGIN
         INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data") VALUES (refresh.new_row."order_id", refresh.new_row."sku""", refresh.new_row."data") ON CONFLICT ("order_id", "sku""") DO NOTHING;
         GET DIAGNOSTICS written = ROW_COUNT;
       END IF;
-      IF written > 0 AND matters IS NOT FALSE THEN
+      IF written > 0 AND (matters IS NOT FALSE OR refresh.by_snapshot) THEN
         SELECT CASE WHEN old_image IS NULL OR old_image = i.image THEN jsonb_build_array(i.image) ELSE jsonb_build_array(i.image, old_image) END
         INTO images
         FROM (SELECT jsonb_build_object('order_id', refresh.new_row."order_id") AS image) AS i;
@@ -366,7 +368,7 @@ BEGIN
     ), different_rows AS MATERIALIZED (
       SELECT c."order_id", c."sku""", c."data",
         CASE WHEN t."order_id" IS NOT NULL THEN jsonb_build_object('order_id', t."order_id") END AS "tviews old image",
-        t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
+        refresh.by_snapshot OR t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
       FROM computed_rows AS c
       LEFT JOIN "shop"."tv_order line" AS t ON t."order_id" = c."order_id" AND t."sku""" = c."sku"""
       WHERE c."tviews there" AND (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
@@ -414,7 +416,7 @@ BEGIN
     ), different_rows AS MATERIALIZED (
       SELECT c."order_id", c."sku""", c."data",
         CASE WHEN t."order_id" IS NOT NULL THEN jsonb_build_object('order_id', t."order_id") END AS "tviews old image",
-        t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
+        refresh.by_snapshot OR t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
       FROM computed_rows AS c
       LEFT JOIN "shop"."tv_order line" AS t ON t."order_id" = c."order_id" AND t."sku""" = c."sku"""
       WHERE c."tviews there" AND (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
