@@ -10,6 +10,7 @@ import { registryChannel } from '../../src/database/generate.ts';
 import { writtenName } from '../../src/database/identifier.ts';
 import { type ProxyRegistry, readRegistry } from '../../src/database/list.ts';
 import { executorOf } from '../../src/database/node-postgres.ts';
+import { flushForNoWriter } from '../../src/database/repair.ts';
 import type { SuspendedTview } from '../../src/observe/metrics.ts';
 import { functionCall } from '../wire/messages/requests.ts';
 import { type OwnerConnection, ownerClient } from './owner.ts';
@@ -133,7 +134,7 @@ export class Catalog {
    */
   async flush(changes: string): Promise<void> {
     if (this.#client === null) throw new Error('there is no owner connection');
-    await this.#client.query('SELECT tviews.flush($1::jsonb, false)', [changes]);
+    await flushForNoWriter(executorOf(this.#client), changes);
   }
 
   /** Once for each change: nothing else would tell of a partition that came with rows, or took some away. */

@@ -4,13 +4,12 @@ import type { ExplainedNode, Explanation, FullRead, Reader } from '../database/e
 import { writtenName } from '../database/identifier.ts';
 import type { LockedSide, LockNumbers, TviewLocks } from '../database/lock-facts.ts';
 import { imagesByValue } from '../database/locks.ts';
-import type { Column, QualifiedName } from '../definition/plan.ts';
+import type { Column } from '../definition/plan.ts';
+import { display } from '../definition/refuse.ts';
 import { plural, size } from './terminal.ts';
 
 const width = 100;
 const indentation = '  ';
-
-const dotted = ({ schema, name }: QualifiedName): string => `${schema}.${name}`;
 
 export function explanationLines(explained: Explanation): string[] {
   return [
@@ -49,11 +48,11 @@ function headLines(explained: Explanation): string[] {
     ...advice.map(({ message, hint }) => `${message}. ${hint}`),
   ];
   return [
-    `tview ${dotted(name)}`,
+    `tview ${display(name)}`,
     '',
     ...[
       ...pair('view', [
-        `${dotted(view)}: ${plural(definition.split('\n').length, 'line')}, which read ${plural(sources.length, 'source')} in ${plural(places, 'place')}`,
+        `${display(view)}: ${plural(definition.split('\n').length, 'line')}, which read ${plural(sources.length, 'source')} in ${plural(places, 'place')}`,
       ]),
       ...pair('key', wrap(key.map(typed), ', ', width - 12)),
       ...pair('columns', wrap(columns.map(typed), ', ', width - 12)),
@@ -83,7 +82,7 @@ const pair = (name: string, lines: readonly string[]): string[] =>
 function fullReadNotes(what: string, reads: readonly FullRead[]): string[] {
   return reads.map(
     (read) =>
-      `${what} reads all of ${dotted(read)} (${read.rows === null ? '' : `about ${plural(read.rows, 'row')}, `}${size(read.tableBytes)}).`,
+      `${what} reads all of ${display(read)} (${read.rows === null ? '' : `about ${plural(read.rows, 'row')}, `}${size(read.tableBytes)}).`,
   );
 }
 
@@ -128,7 +127,7 @@ function branchLines(branches: readonly Branch[]): string[] {
 
 function treeLines({ tree, key, sources }: Explanation): string[] {
   const branch = (node: ExplainedNode): Branch => ({
-    label: `${dotted(node.table)}${shownAliases(node)}`,
+    label: `${display(node.table)}${shownAliases(node)}`,
     lines: nodeLines(node, sources[node.source]!),
     children: node.children.map(branch),
   });
@@ -157,7 +156,7 @@ function nodeLines(node: ExplainedNode, source: Explanation['sources'][number]):
     ...(source.kind === 'table'
       ? []
       : [
-          `propagated: what its own refresh changes, after writes of ${source.through.map(dotted).join(', ')} (see tviews explain ${writtenName(source.table)})`,
+          `propagated: what its own refresh changes, after writes of ${source.through.map(display).join(', ')} (see tviews explain ${writtenName(source.table)})`,
         ]),
   ];
 }
@@ -166,7 +165,7 @@ function nodeLines(node: ExplainedNode, source: Explanation['sources'][number]):
 const estimated = (rows: number): string => `about ${plural(Number(rows.toPrecision(2)), 'row')}`;
 
 function columnLines({ sources }: Explanation): string[] {
-  const names = sources.map(({ table: name }) => dotted(name));
+  const names = sources.map(({ table: name }) => display(name));
   const column = Math.min(widestLabel, Math.max(...names.map((name) => name.length))) + 2;
   const room = width - column - indentation.length - 7;
   return sources.flatMap(({ linkColumns, otherColumns }, i) => {
@@ -207,7 +206,7 @@ function queryLines({ tree }: Explanation): string[] {
 
 function indexLines({ indexes }: Explanation): string[] {
   const rows = indexes.map(({ table: name, columns, index, purpose }) => [
-    `${dotted(name)} (${columns.join(', ')})`,
+    `${display(name)} (${columns.join(', ')})`,
     index ?? 'MISSING',
     purpose,
   ]);
@@ -228,7 +227,7 @@ function lockLines(locks: TviewLocks): string[] {
   }
   const sideLine = (end: string, { mode, table: name, columns }: LockedSide, what: string): string[] =>
     wrap(
-      `${end} ${mode.padEnd(9)}  ${dotted(name)} (${columns.join(', ')}) ${what}`.split(' '),
+      `${end} ${mode.padEnd(9)}  ${display(name)} (${columns.join(', ')}) ${what}`.split(' '),
       ' ',
       width - 14,
     );
@@ -272,7 +271,7 @@ const andList = (words: readonly string[]): string =>
 function readerLines(readers: readonly Reader[]): string[] {
   if (readers.length === 0) return ['none'];
   const branch = ({ tview, readers: next }: Reader): Branch => ({
-    label: dotted(tview),
+    label: display(tview),
     lines: [],
     children: next.map(branch),
   });
@@ -287,7 +286,7 @@ export function analysisLines(analyses: readonly Analysis[]): string[] {
   const rows: string[][] = [];
   const notes: string[] = [];
   for (const { source, outcome } of analyses) {
-    const name = dotted(source);
+    const name = display(source);
     if (outcome.kind === 'empty') notes.push(`${name}: it has no row`);
     else if (outcome.kind === 'everything') notes.push(`${name}: not tried, for every row would be computed`);
     else if (outcome.kind === 'failed')

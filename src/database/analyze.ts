@@ -11,7 +11,7 @@ import { SqlState, TviewsError } from '../errors/errors.ts';
 import type { SqlExecutor } from './executor.ts';
 import { keysOfImages, rowsOfKeys } from './explain.ts';
 import type { FlushReport } from './flush-function.ts';
-import { quoteLiteral, quoteQualified } from './identifier.ts';
+import { quoteLiteral, quoteQualified, writtenName } from './identifier.ts';
 import { imageExpression } from './image.ts';
 import { elementType } from './locks.ts';
 import { type Ran, runOf, sizesOf } from './query-plan.ts';
@@ -89,12 +89,13 @@ export async function analyzeTview(
   return analyses;
 }
 
-function requireKept({ schema, name, isSuspended }: RegisteredTview): void {
-  if (!isSuspended) return;
+function requireKept(tview: RegisteredTview): void {
+  if (!tview.isSuspended) return;
+  const name = writtenName(tview);
   throw new TviewsError(
     SqlState.objectNotInPrerequisiteState,
-    `cannot analyze tview ${schema}.${name} because it is suspended`,
-    { hint: `No flush knows it. Run "tviews resume ${schema}.${name}", or explain it without --analyze.` },
+    `cannot analyze tview ${name} because it is suspended`,
+    { hint: `No flush knows it. Run "tviews resume ${name}", or explain it without --analyze.` },
   );
 }
 

@@ -15,9 +15,10 @@ import { ticketName } from './flush-function.ts';
 import { generateCapture, generateFlush, generateRefresh, generateSources, stampTicket } from './generate.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
 import {
+  compilerInput,
   findTview,
-  fullRefreshOf,
   isBroken,
+  isTviewOf,
   lockRegistry,
   movedOf,
   type RegisteredTview,
@@ -70,7 +71,7 @@ export async function applyTview(
 
   const table = await tableName(executor, statement);
   const view = { schema: table.schema, name: `v_${table.name.slice('tv_'.length)}` };
-  const fullRefresh = await listedTables(executor, statement);
+  const wanted: Wanted = { statement, fullRefresh: await listedTables(executor, statement), hooks };
   const existing = await findTview(executor, registry, table);
   for (const tview of registry.tviews) {
     // Its writers fail until it is gone. A tview that was moved, not broken, is in nobody's way until it is generated.
@@ -78,15 +79,7 @@ export async function applyTview(
   }
   if (existing === undefined) {
     await requireFree(executor, statement, table, view);
-    return await create(executor, registry, {
-      statement,
-      fullRefresh,
-      table,
-      view,
-      hooks,
-      action: 'created',
-      grants: [],
-    });
+    return await create(executor, registry, { ...wanted, table, view, action: 'created', grants: [] });
   }
 
   const same = { table, advice: existing.plan.advice, rows: 0, isSuspended: existing.isSuspended };
@@ -96,7 +89,7 @@ export async function applyTview(
   const inPlace = movedOf(registry, existing).length === 0;
   // A plan from before there were locks on values has none, and the same definition is compiled anew for them.
   const isCurrent = existing.plan.locks !== undefined || statement.ifExists !== 'replace';
-  const probed = await compileProbe(executor, registry, existing, { statement, fullRefresh, hooks });
+  const probed = await compileProbe(executor, registry, existing, wanted);
   const isSame = probed.hasSameText && readsTheSame(probed.plan, existing, registry);
   if (inPlace && isCurrent && isSame) {
     await followFamilies(executor, registry, existing);
@@ -117,15 +110,7 @@ export async function applyTview(
   const read = [...sourcesOf(registry, existing), ...probed.plan.sources];
   await exclude(executor, { tables: tablesBelow(registry, read), losing: losingWithout(registry, existing) });
   const rest = await dropRegistered(executor, registry, existing);
-  return await create(executor, rest, {
-    statement,
-    fullRefresh,
-    table,
-    view,
-    hooks,
-    action: 'replaced',
-    grants,
-  });
+  return await create(executor, rest, { ...wanted, table, view, action: 'replaced', grants });
 }
 
 /** The same in a transaction of its own. */
@@ -193,7 +178,7 @@ async function compile(
   const compileDefinition = hooks.compile ?? (await import('../definition/compile.ts')).compileDefinition;
   return await compileDefinition(executor, {
     ...input,
-    isTview: (oid) => registry.tviews.some((tview) => tview.oid === oid),
+    isTview: isTviewOf(registry),
   });
 }
 
@@ -202,11 +187,7 @@ export const compileAgain = (
   executor: SqlExecutor,
   registry: Registry,
   tview: RegisteredTview,
-): Promise<RefreshPlan> => {
-  const { view, table } = tview.plan;
-  const fullRefresh = fullRefreshOf(registry, tview);
-  return compile(executor, registry, { view, table, key: tview.requestedKey, fullRefresh }, {});
-};
+): Promise<RefreshPlan> => compile(executor, registry, compilerInput(registry, tview), {});
 
 async function requireLandlord(executor: SqlExecutor): Promise<void> {
   const [row] = await executor.query<{ ours: boolean; owner: string }>(

@@ -19,9 +19,9 @@ import { locksOf, type TviewLocks } from './lock-facts.ts';
 import { elementType } from './locks.ts';
 import { type Planned, planOf, type RelationSize, sizesOf } from './query-plan.ts';
 import { readableSql, reservedWords } from './readable-sql.ts';
-import { rowsByKey } from './refresh-function.ts';
+import { rowsByKey, there } from './refresh-function.ts';
 import {
-  fullRefreshOf,
+  compilerInput,
   loadRegistry,
   type RegisteredTview,
   type Registry,
@@ -202,13 +202,7 @@ async function compileNow(
   const { table, view } = tview.plan;
   try {
     return await withSettings(executor, { search_path: '' }, async () => {
-      const analysed = await analyseDefinition(executor, {
-        view,
-        table,
-        key: tview.requestedKey,
-        fullRefresh: fullRefreshOf(registry, tview),
-        isTview: (oid) => registry.tviews.some((other) => other.oid === oid),
-      });
+      const analysed = await analyseDefinition(executor, compilerInput(registry, tview));
       const { definition, bounded, advice } = analysed;
       return {
         plan: writePlan(analysed, { table, view }),
@@ -307,7 +301,7 @@ export function rowsOfKeys(
   const keys = `unnest(${values.join(', ')}) AS k (${plan.key.map((_, i) => `k${i + 1}`).join(', ')})`;
   return `SELECT ${plan.columns.map(({ name }) => `v.${quoteIdentifier(name)}`).join(', ')}
 ${rowsByKey({ plan, keyEquality: keyOperators }, keys)}
-WHERE v."tviews there"`;
+WHERE v.${there}`;
 }
 
 function explainSource(registry: Registry, source: Source): ExplainedSource {

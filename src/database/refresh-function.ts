@@ -162,7 +162,7 @@ export const rowsByKey = (tview: Pick<RefreshedTview, 'plan' | 'keyEquality'>, k
   LEFT JOIN LATERAL (SELECT *, true AS ${there} FROM ${quoteQualified(tview.plan.view)} AS w WHERE ${keysEqual(tview, 'w', toKey)} OFFSET 0) AS v ON true`;
 
 /** A column beside the definition's own: null in the row of a key that has none. */
-const there = '"tviews there"';
+export const there = '"tviews there"';
 
 /** `v."a" = k.k1 AND v."b" = k.k2`, by the operator of the type's own index: citext keys compare as citext does. */
 export function keysEqual(

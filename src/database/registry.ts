@@ -7,6 +7,7 @@ import {
   type RefreshPlan,
   type Source,
 } from '../definition/plan.ts';
+import { display } from '../definition/refuse.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import type { CapturedSource } from './capture.ts';
 import type { SqlExecutor } from './executor.ts';
@@ -150,7 +151,7 @@ function requireAllSources({ schema, name, plan, sourceIds }: RegisteredTview): 
     SqlState.objectNotInPrerequisiteState,
     `registry does not say which tables the sources of tview ${schema}.${name} are`,
     {
-      detail: `When it was created, they were ${plan.sources.map(({ table }) => dotted(table)).join(', ')}.`,
+      detail: `When it was created, they were ${plan.sources.map(({ table }) => display(table)).join(', ')}.`,
       hint: 'Rename tables that are called otherwise now, then run "tviews init".',
     },
   );
@@ -191,11 +192,11 @@ export function requireInPlace(registry: Registry, tview: RegisteredTview): void
   const moved = movedOf(registry, tview);
   const { was, now } = moved.find((one) => one.now === null) ?? moved[0] ?? {};
   if (was === undefined) return;
-  const name = dotted(tview);
+  const name = display(tview);
   if (now == null) {
     throw new TviewsError(
       SqlState.objectNotInPrerequisiteState,
-      `tview ${name} is broken: ${dotted(was)} does not exist any more`,
+      `tview ${name} is broken: ${display(was)} does not exist any more`,
       {
         hint: `Run DROP TVIEW ${name}, or CREATE OR REPLACE TVIEW ${name} with a definition that does without.`,
       },
@@ -203,14 +204,12 @@ export function requireInPlace(registry: Registry, tview: RegisteredTview): void
   }
   throw new TviewsError(
     SqlState.objectNotInPrerequisiteState,
-    `tview ${name} was created when ${dotted(now)} was called ${dotted(was)}`,
+    `tview ${name} was created when ${display(now)} was called ${display(was)}`,
     {
-      hint: `Rename ${dotted(now)} back to ${dotted(was)}, or run CREATE OR REPLACE TVIEW ${name} with its definition.`,
+      hint: `Rename ${display(now)} back to ${display(was)}, or run CREATE OR REPLACE TVIEW ${name} with its definition.`,
     },
   );
 }
-
-const dotted = ({ schema, name }: QualifiedName): string => `${schema}.${name}`;
 
 /** The tview a name means, as the executor's search_path resolves it. A name in dotted form or in its two parts. */
 export async function findTview(
@@ -251,12 +250,21 @@ export async function requireTview(
   return tview;
 }
 
-/** The option a tview was made with, as far as it has an effect: the tables of which any change makes every row be computed. */
-export const fullRefreshOf = (registry: Registry, { plan, sourceIds }: RegisteredTview): readonly number[] =>
-  plan.sources.flatMap((source, i) => {
+/** What to give the compiler to have a tview's definition compiled again, from the view there is. */
+export function compilerInput(registry: Registry, { plan, requestedKey, sourceIds }: RegisteredTview) {
+  const { view, table, sources } = plan;
+  // The option it was made with, as far as it has an effect: the tables of which any change makes every row be computed.
+  const fullRefresh = sources.flatMap((source, i) => {
     const registered = registry.sources.find(({ id }) => id === sourceIds[i]);
     return changesEverything(source) && registered !== undefined ? [registered.oid] : [];
   });
+  return { view, table, key: requestedKey, fullRefresh, isTview: isTviewOf(registry) };
+}
+
+export const isTviewOf =
+  ({ tviews }: Registry) =>
+  (oid: number): boolean =>
+    tviews.some((tview) => tview.oid === oid);
 
 /** The tviews that read this one, directly. */
 export function readersOf(registry: Registry, tview: RegisteredTview): RegisteredTview[] {

@@ -3,11 +3,26 @@
  * transaction of its own, of a member of the role that owns schema tviews.
  */
 import type { SqlExecutor } from './executor.ts';
+import type { FlushReport } from './flush-function.ts';
+import { quoteLiteral } from './identifier.ts';
 import { inTransaction } from './session.ts';
 
 /** @throws 40001, 40P01, 55P03: to be tried again; what else fails is kept with the record */
 export async function repairRecord(executor: SqlExecutor, record: string): Promise<void> {
   await executor.query('SELECT tviews.repair_record($1::uuid)', [record]);
+}
+
+/**
+ * Flushes changes that are no writer's, in a transaction of its own or the caller's. A writer's locks on the sources keep those
+ * out who make tviews; of such a flush only its own lock tells them. Another table is read in between, at which the server hears
+ * of a flush that was made anew while we waited. One message: a connection that others use is never left inside a transaction.
+ */
+export async function flushForNoWriter(executor: SqlExecutor, changes: string): Promise<FlushReport[]> {
+  const [row] = await executor.query<{ report: FlushReport[] }>(`
+    SELECT tviews.exclude_registry_changes();
+    SELECT tviews.flush(${quoteLiteral(changes)}::jsonb, false) AS report
+    FROM (SELECT pg_catalog.count(*) FROM tviews.tview) AS heard`);
+  return row!.report;
 }
 
 /** Whether there is anything to do: asked often, and mostly answered no. */

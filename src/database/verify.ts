@@ -8,9 +8,9 @@
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { compareCostFunctionName, compareFunctionName, compareLimits } from './compare-function.ts';
 import type { SqlExecutor } from './executor.ts';
-import type { FlushReport } from './flush-function.ts';
 import { quoteIdentifier, quoteLiteral, writtenName } from './identifier.ts';
 import { loadRegistry, type RegisteredTview, requireTview } from './registry.ts';
+import { flushForNoWriter } from './repair.ts';
 import { sqlStateOf } from './session.ts';
 
 /** Where in a row the table differs from the definition. */
@@ -317,23 +317,15 @@ async function refreshRows(
   tview: RegisteredTview,
   which: { readonly all: true } | { readonly r: readonly DivergentRow['key'][] },
 ): Promise<Refreshed> {
-  const changes = JSON.stringify([{ tview: tview.id, ...which }]);
-  // One message, so one transaction. Reading a table between the lock and the flush has the server hear of a new flush.
-  const [row] = await executor.query<{
-    report: FlushReport[];
-  }>(`
-    SELECT tviews.exclude_registry_changes();
-    SELECT tviews.flush(${quoteLiteral(changes)}::jsonb, false) AS report
-    FROM tviews.tview AS t
-    WHERE t.id = ${tview.id} AND t.suspended_at IS NULL`);
-  if (row === undefined) {
+  const report = await flushForNoWriter(executor, JSON.stringify([{ tview: tview.id, ...which }]));
+  const own = report.find((entry) => entry.tview === tview.id);
+  // A flush looks at what it is told to, and does not know who is suspended.
+  if (own === undefined) {
     const shown = writtenName(tview);
     throw new TviewsError(SqlState.objectNotInPrerequisiteState, `tview ${shown} is suspended`, {
       hint: `Run "tviews resume ${shown}", which computes every row as well.`,
     });
   }
-  const { report } = row;
-  const own = report.find((entry) => entry.tview === tview.id) ?? { keys: 0, written: 0, deleted: 0 };
   return {
     rows: own.keys,
     mended: own.written + own.deleted,

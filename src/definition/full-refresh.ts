@@ -2,11 +2,10 @@
  * `WITH (full_refresh = …)`: what is told of the tables of which a change may reach any key, and who agrees to it. Such a
  * change makes every row be computed anew, alone: exact, and as slow as the whole view.
  */
-import { quoteIdentifier } from '../database/identifier.ts';
+import { writtenName } from '../database/identifier.ts';
 import { RefusedDefinition } from '../errors/errors.ts';
 import type { CatalogRelation } from './catalog.ts';
 import type { ChosenKey } from './key.ts';
-import type { QualifiedName } from './plan.ts';
 import { display, refusal, refuse } from './refuse.ts';
 import type { ResolvedDefinition } from './resolved.ts';
 
@@ -28,7 +27,7 @@ export function coverUnbounded(
   const [first] = [...open.filter((occurrence) => occurrence.unbounded !== null), ...open];
   if (first !== undefined) {
     const { message, detail, hint } = unbounded.get(first.index)!;
-    const names = [...new Set(occurrences.map(({ relation }) => option(relation.name)))].join(', ');
+    const names = [...new Set(occurrences.map(({ relation }) => writtenName(relation.name)))].join(', ');
     throw refusal(
       message,
       detail ?? '',
@@ -49,11 +48,4 @@ function refuseUnread({ occurrences }: ResolvedDefinition, listed: FullRefresh):
     `It reads ${tables.join(', ')}.`,
     'Name tables, not views over them.',
   );
-}
-
-/** As the option reads it. */
-function option({ schema, name }: QualifiedName): string {
-  return [schema, name]
-    .map((part) => (/^[a-z_][a-z0-9_]*$/.test(part) ? part : quoteIdentifier(part)))
-    .join('.');
 }

@@ -7,6 +7,7 @@ import type { SqlExecutor } from '../../../src/database/executor.ts';
 import { listTviews } from '../../../src/database/list.ts';
 import { init } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
+import { flushForNoWriter } from '../../../src/database/repair.ts';
 import { inTransaction } from '../../../src/database/session.ts';
 import { resumeTview, suspendTview } from '../../../src/database/suspend.ts';
 import { rebuild, verifyTview } from '../../../src/database/verify.ts';
@@ -116,6 +117,28 @@ describe('a flush that holds no lock on a source, of the tview below', () => {
     await resumed;
     expect(await owed(database)).toEqual(nothing);
   });
+});
+
+test('a flush that is no writer’s waits for whoever makes tviews, and hears of what he has made', async () => {
+  await suspend('shop.tv_category');
+  const superuser = await database.client(database.superuser);
+  await superuser.query(
+    `SET session_replication_role = replica; UPDATE shop.tb_product SET name = 'loaded' WHERE pk_product = 1`,
+  );
+  const { rows } = await owner.query<{ id: number }>(
+    `SELECT id FROM tviews.source WHERE relation = 'shop.tb_product'::regclass`,
+  );
+  await owner.query('BEGIN');
+  await resumeTview(executorOf(owner), 'shop.tv_category');
+  // As a proxy flushes what a session has left.
+  const flushed = flushForNoWriter(
+    executorOf(watcher),
+    JSON.stringify([{ s: rows[0]!.id, r: [{ pk_product: 1, fk_category: 2 }] }]),
+  );
+  await untilWaiting(watcher, superuser);
+  await owner.query('COMMIT');
+  await flushed;
+  expect(await owed(database)).toEqual(nothing);
 });
 
 test('init and resume exclude each other, whatever the lock_space', async () => {
