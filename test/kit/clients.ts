@@ -1,4 +1,4 @@
-/** Small helpers for tests with many clients: connect, vanish, wait for something, random numbers that can be had again. */
+/** Small helpers for tests with many clients: connect, vanish, wait for something. */
 import pg from 'pg';
 import type { Metrics } from '../../src/observe/metrics.ts';
 
@@ -34,32 +34,6 @@ export async function metric(metrics: Metrics, name: string, labels = ''): Promi
     if (line.includes(labels)) sum += Number(line.slice(line.lastIndexOf(' ') + 1));
   }
   return sum;
-}
-
-/** Random numbers of one seed: `below(n)` gives 0 … n − 1. */
-export class Dice {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  /** mulberry32 */
-  next(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 0x1_0000_0000;
-  }
-
-  below(limit: number): number {
-    return Math.floor(this.next() * limit);
-  }
-
-  pick<T>(from: readonly T[]): T {
-    return from[this.below(from.length)]!;
-  }
 }
 
 /** TVIEWS_LONG=1: as long as it takes, not as long as CI may. */

@@ -5,9 +5,10 @@
 import type pg from 'pg';
 import { expect } from 'vitest';
 import { type Blog, blogRows, exact } from './blog.ts';
-import { connectTo, Dice, until } from './clients.ts';
+import { connectTo, until } from './clients.ts';
 import type { FlakyNetwork } from './flaky-network.ts';
 import type { ProxyProcess } from './proxy-process.ts';
+import { Random } from './random.ts';
 
 /** One transaction under an id of its own: a post, a comment on it, and a line in a table no tview reads. */
 export async function writeAll(client: pg.Client, id: number, extended: boolean): Promise<void> {
@@ -81,7 +82,7 @@ export interface KillOptions {
 export async function killUnderLoad(blog: Blog, proxy: ProxyProcess, options: KillOptions): Promise<number> {
   await prepareBlog(blog);
   await blog.owner.query('GRANT ALL ON ledger TO PUBLIC');
-  const dice = new Dice(options.seed);
+  const dice = Random.of(options.seed);
   const acknowledged = new Set<number>();
   let nextId = 1000;
 

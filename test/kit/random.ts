@@ -37,6 +37,11 @@ export class Random {
     return least + Math.floor(this.next() * (most - least + 1));
   }
 
+  /** A whole number from 0 to below the limit. */
+  below(limit: number): number {
+    return this.int(0, limit - 1);
+  }
+
   chance(probability: number): boolean {
     return this.next() < probability;
   }

@@ -5,12 +5,13 @@
  */
 import type pg from 'pg';
 import { type Blog, blogNames, blogRows, blogState, exact, freshBlog } from './blog.ts';
-import { connectTo, Dice, until, vanish } from './clients.ts';
+import { connectTo, until, vanish } from './clients.ts';
 import { errorKind } from './connection-loss.ts';
 import { type CrashingPostgres, startCrashingPostgres } from './crashing-postgres.ts';
 import { type FlakyNetwork, startFlakyNetwork } from './flaky-network.ts';
 import { Journal } from './journal.ts';
 import { type ProxyProcess, proxyProcess } from './proxy-process.ts';
+import { Random } from './random.ts';
 import {
   gidOf,
   idOf,
@@ -109,7 +110,7 @@ class Rage {
   #refused = 0;
   #orphans = 0;
   #finding: unknown = null;
-  #dice: Dice;
+  #dice: Random;
 
   constructor(
     seed: number,
@@ -119,7 +120,7 @@ class Rage {
     direct: FlakyNetwork,
   ) {
     this.#seed = seed;
-    this.#dice = new Dice(seed);
+    this.#dice = Random.of(seed);
     this.#postgres = postgres;
     this.#blog = blog;
     this.#sides = sides;
@@ -141,7 +142,7 @@ class Rage {
     const faults: Record<string, number> = {};
     const unheard = { there: 0, absent: 0 };
     for (let round = from; killed < kills; round += 1) {
-      const dice = new Dice(this.#seed + round * 7919);
+      const dice = Random.of(this.#seed + round * 7919);
       this.#dice = dice;
       const fault = dice.pick(this.#faults());
       try {
@@ -243,7 +244,7 @@ class Rage {
   // ------------------------------------------------------------------------------------------------------- clients
 
   async #write(route: Route, stop: { readonly wanted: boolean }): Promise<void> {
-    const dice = new Dice(this.#dice.below(2 ** 31));
+    const dice = Random.of(this.#dice.below(2 ** 31));
     const writer: Writer = { route: route.name, committed: 0, doing: 'connects' };
     this.#writers.add(writer);
     let client: pg.Client | null = null;
@@ -301,7 +302,7 @@ class Rage {
 
   /** Ends prepared transactions whose clients are gone, as an administrator would have to. */
   async #resolveOrphans(stop: { readonly wanted: boolean }): Promise<void> {
-    const dice = new Dice(this.#dice.below(2 ** 31));
+    const dice = Random.of(this.#dice.below(2 ** 31));
     const isBusy = (): boolean => [...this.#writers].some(({ doing }) => doing !== 'ended');
     while (!stop.wanted || isBusy()) {
       try {
@@ -317,7 +318,7 @@ class Rage {
   }
 
   /** @returns how many there were */
-  async #resolveOnce(dice: Dice): Promise<number> {
+  async #resolveOnce(dice: Random): Promise<number> {
     return this.#asSuperuser(async (admin) => {
       const { rows } = await admin.query<{ gid: string }>(
         'SELECT gid FROM pg_prepared_xacts WHERE database = current_database()',

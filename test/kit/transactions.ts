@@ -3,9 +3,10 @@
  * trace in every table under a number of its own, so that a half of it would be seen; the journal has what was told.
  */
 import type pg from 'pg';
-import { connectTo, type Dice, vanish } from './clients.ts';
+import { connectTo, vanish } from './clients.ts';
 import { errorKind } from './connection-loss.ts';
 import type { Journal } from './journal.ts';
+import type { Random } from './random.ts';
 
 export const ledgerSchema = `
 CREATE TABLE ledger (id integer PRIMARY KEY);
@@ -50,7 +51,7 @@ export interface Work {
   readonly client: pg.Client;
   readonly routes: readonly Route[];
   readonly journal: Journal;
-  readonly dice: Dice;
+  readonly dice: Random;
   /** Named prepared statements instead of simple queries. */
   readonly extended: boolean;
 }

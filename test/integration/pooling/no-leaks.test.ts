@@ -11,8 +11,9 @@ import {
   terminate,
 } from '../../../proxy/wire/messages/requests.ts';
 import { type Blog, blogRows, exact, freshBlog } from '../../kit/blog.ts';
-import { connectTo, Dice, long, metric, until, vanish } from '../../kit/clients.ts';
+import { connectTo, long, metric, until, vanish } from '../../kit/clients.ts';
 import { type TestProxy, testProxy } from '../../kit/proxy.ts';
+import { Random } from '../../kit/random.ts';
 import { RawClient, describe as shown } from '../../kit/raw-client.ts';
 import { seed } from '../../kit/seed.ts';
 
@@ -49,7 +50,7 @@ const isCollision = (error: unknown): boolean =>
 class Inhabitant {
   readonly #id: number;
   readonly #url: string;
-  readonly #dice: Dice;
+  readonly #dice: Random;
   #client: pg.Client | null = null;
   /** Named statements are gone after DISCARD ALL; node-postgres does not know. */
   #epoch = 0;
@@ -59,7 +60,7 @@ class Inhabitant {
   constructor(id: number, url: string, runSeed: number) {
     this.#id = id;
     this.#url = url;
-    this.#dice = new Dice(runSeed + id * 7919);
+    this.#dice = Random.of(runSeed + id * 7919);
   }
 
   async live(steps: number): Promise<void> {
