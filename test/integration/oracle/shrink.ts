@@ -67,6 +67,7 @@ class Laboratory {
     await take(narrow(best, failure.findings.tviews));
     await this.#adjust(best);
     best = await this.#simplerTransactions(best);
+    best = await this.#startLater(best);
     best = await this.#fewerRows(best);
     await take(narrow(best, failure.findings.tviews));
     return { ...best, ...(await this.#measure(best)) };
@@ -162,6 +163,23 @@ class Laboratory {
           }
         }
       }
+    }
+    return best;
+  }
+
+  /** What only prepares the failure is done beforehand: from the rows as they are after it. Of one session alone. */
+  async #startLater(candidate: Candidate): Promise<Candidate> {
+    if (candidate.load.length > 1) return candidate;
+    const statements = candidate.load[0]!.flatMap((one) =>
+      one.steps.map((step) => ({ ...one, steps: [step] })),
+    );
+    let best = candidate;
+    for (const i of statements.keys()) {
+      const world = await this.#worldFor(candidate);
+      await world.restore(candidate.data);
+      const { dataAfter } = await runLoad(world, [statements.slice(0, i)]);
+      const later = { ...candidate, data: dataAfter, load: [statements.slice(i)] };
+      if (await this.#fails(later)) best = later;
     }
     return best;
   }
