@@ -59,11 +59,11 @@ const imageValue = (image: string, { name, type }: Column): string =>
 export const firstImageValue = (images: string, columns: readonly Column[], name: string): string =>
   imageValue(`${images}->0`, columns.find((column) => column.name === name)!);
 
-/** As imagesRelation, of the first image alone. */
-export function firstImageRelation(images: string, columns: readonly Column[]): string {
+/** As imagesRelation, of one image alone: `changes->'7'->0`. */
+export function imageRelation(image: string, columns: readonly Column[]): string {
   const output = columns.map((column) => {
     const collate = column.collation === null ? '' : ` COLLATE ${column.collation}`;
-    return `(${imageValue(`${images}->0`, column)}${collate}) AS ${quoteIdentifier(column.name)}`;
+    return `(${imageValue(image, column)}${collate}) AS ${quoteIdentifier(column.name)}`;
   });
   return `SELECT ${output.join(', ')}`;
 }

@@ -19,7 +19,7 @@ import {
 } from '../definition/plan.ts';
 import { maximumImages, rowOf } from './capture.ts';
 import { quoteIdentifier, quoteLiteral, quoteQualified } from './identifier.ts';
-import { firstImageRelation, firstImageValue, imageExpression, imagesRelation } from './image.ts';
+import { firstImageValue, imageExpression, imageRelation, imagesRelation } from './image.ts';
 import { edgeLocks, elementType, keyLocks, type LockOptions, locksValues, lockVariables } from './locks.ts';
 import { appendFound, dollarQuote, hang, objectName } from './text.ts';
 
@@ -252,17 +252,22 @@ FROM (SELECT ${named.join(', ')} FROM ${unnestedKeys(tview)}) AS i;`;
 }
 
 /**
- * One image is the common case. Where it holds the key itself, no query is needed. Where not, the query is of one row: of a set
- * the planner assumes a hundred, and reads a whole table where each leads to a thousandth of it.
+ * Up to so many images are looked up one by one: of a set the planner assumes a hundred, and then reads a table of some ten
+ * thousand rows from end to end, for a row that was moved too (its old image and its new one).
  */
+const imagesOneByOne = 16;
+
+/** One image is the common case. Where it holds the key itself, no query is needed. */
 function keyStep(tview: RefreshedTview, source: Source, images: string, occurrence: Occurrence): string {
   const withChanged = (relation: string): string =>
     appendKeys(tview, occurrence.keyQuery!, `WITH changed AS (\n  ${hang(relation, 2)}\n)\n`);
   const query = withChanged(imagesRelation(images, source.linkColumns));
   const { keyColumns } = occurrence;
   if (!keyColumns) {
-    return `IF jsonb_array_length(${images}) = 1 THEN
-  ${hang(withChanged(firstImageRelation(images, source.linkColumns)), 2)}
+    return `IF jsonb_array_length(${images}) <= ${imagesOneByOne} THEN
+  FOR place IN 0 .. jsonb_array_length(${images}) - 1 LOOP
+    ${hang(withChanged(imageRelation(`${images}->place`, source.linkColumns)), 4)}
+  END LOOP;
 ELSE
   ${hang(query, 2)}
 END IF;`;

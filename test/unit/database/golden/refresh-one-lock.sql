@@ -41,17 +41,19 @@ BEGIN
     END IF;
     IF changes ? '8' THEN
       -- rate r → line l (l.factor = r.factor)
-      IF jsonb_array_length(changes->'8') = 1 THEN
-        WITH changed AS (
-          SELECT ((changes->'8'->0->>'factor')::numeric) AS "factor", ((changes->'8'->0->>'unit')::text) AS "unit"
-        )
-        SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
-        INTO refresh.key_1, refresh.key_2
-        FROM (
-          SELECT l.order_id, l."sku"""
-          FROM changed
-          JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) changed.factor
-        ) AS found (k1, k2);
+      IF jsonb_array_length(changes->'8') <= 16 THEN
+        FOR place IN 0 .. jsonb_array_length(changes->'8') - 1 LOOP
+          WITH changed AS (
+            SELECT ((changes->'8'->place->>'factor')::numeric) AS "factor", ((changes->'8'->place->>'unit')::text) AS "unit"
+          )
+          SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
+          INTO refresh.key_1, refresh.key_2
+          FROM (
+            SELECT l.order_id, l."sku"""
+            FROM changed
+            JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) changed.factor
+          ) AS found (k1, k2);
+        END LOOP;
       ELSE
         WITH changed AS (
           SELECT (image."factor"::numeric) AS "factor", image."unit"
@@ -68,18 +70,20 @@ BEGIN
     END IF;
     IF changes ? '10' THEN
       -- unit u → rate r (r.unit = u.code) → line l (l.factor = r.factor)
-      IF jsonb_array_length(changes->'10') = 1 THEN
-        WITH changed AS (
-          SELECT ((changes->'10'->0->>'code')::text) AS "code"
-        )
-        SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
-        INTO refresh.key_1, refresh.key_2
-        FROM (
-          SELECT l.order_id, l."sku"""
-          FROM changed
-          JOIN "shop"."rate" AS r ON r.unit OPERATOR(pg_catalog.=) changed.code
-          JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) r.factor
-        ) AS found (k1, k2);
+      IF jsonb_array_length(changes->'10') <= 16 THEN
+        FOR place IN 0 .. jsonb_array_length(changes->'10') - 1 LOOP
+          WITH changed AS (
+            SELECT ((changes->'10'->place->>'code')::text) AS "code"
+          )
+          SELECT refresh.key_1 || array_agg(found.k1), refresh.key_2 || array_agg(found.k2)
+          INTO refresh.key_1, refresh.key_2
+          FROM (
+            SELECT l.order_id, l."sku"""
+            FROM changed
+            JOIN "shop"."rate" AS r ON r.unit OPERATOR(pg_catalog.=) changed.code
+            JOIN "shop"."line" AS l ON l.factor OPERATOR(pg_catalog.=) r.factor
+          ) AS found (k1, k2);
+        END LOOP;
       ELSE
         WITH changed AS (
           SELECT image."code"
