@@ -174,8 +174,8 @@ function refuseItself(definition: ResolvedDefinition, table: QualifiedName): voi
   }
 }
 
-/** PostgreSQL takes a condition on columns into a window's query where every partition has them, and into no FULL JOIN. */
-function isComputedWhole({ readings, hasFullJoin }: ResolvedDefinition, key: ChosenKey): boolean {
+/** PostgreSQL takes a condition on columns into a window's query where every partition has them, and through no fence. */
+function isComputedWhole({ readings, isFenced }: ResolvedDefinition, key: ChosenKey): boolean {
   const isInKey = (columns: readonly KeyColumn[], partition: readonly Origin[]): boolean =>
     columns.every(
       (column) =>
@@ -189,7 +189,7 @@ function isComputedWhole({ readings, hasFullJoin }: ResolvedDefinition, key: Cho
     const columns = key.readings[reading]!;
     return !(columns instanceof RefusedDefinition) && !partitions.every((part) => isInKey(columns, part));
   });
-  return hasFullJoin || isCut;
+  return isFenced || isCut;
 }
 
 function planColumn({ name, type, collation }: CatalogColumn): Column {

@@ -96,7 +96,7 @@ function combined(readings: readonly Reading[]): ResolvedDefinition {
     notNull,
     nearMisses,
     met,
-    hasFullJoin: readings.some(({ hasFullJoin }) => hasFullJoin),
+    isFenced: readings.some(({ isFenced }) => isFenced),
     advice: [...advice.values()],
   };
 }

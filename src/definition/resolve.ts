@@ -17,6 +17,7 @@ import {
   renamed,
   valuesNames,
 } from './columns.ts';
+import { givesRowsOfItsOwn } from './existence.ts';
 import { columnName, conjuncts, isEquality, type Node, type SelectStmt, strings } from './grammar.ts';
 import { noteForms, noteUnordered, noteUnorderedArray } from './lint.ts';
 import { constantOf, operandOf, type Side } from './operand.ts';
@@ -89,7 +90,7 @@ class Walk {
   /** Why peers of a window are read, while they are walked. */
   private peering: RefusedDefinition | null = null;
   private readonly partitions: (readonly Origin[])[] = [];
-  private hasFullJoin = false;
+  private isFenced = false;
   /** Occurrences of the side of a FULL JOIN that is not there in the rows this reading is about. */
   private readonly absent = new Set<number>();
 
@@ -111,7 +112,7 @@ class Walk {
       always: new Set(block.always),
       grouping: block.grouping,
       partitions: this.partitions,
-      hasFullJoin: this.hasFullJoin,
+      isFenced: this.isFenced,
       notNull: this.notNull,
       nearMisses: this.nearMisses,
       met: this.met,
@@ -128,12 +129,18 @@ class Walk {
   /**
    * One SELECT. `outer` is what it may refer to outside itself: nothing, for a view or a plain derived table. Where rows of
    * it depend on rows that its columns do not name, no column of it is a link or a key.
+   * @param needing occurrences outside that count only where it gives a row
    */
-  private block(select: SelectStmt, outer: Scope | null, place: BlockPlace): Block {
+  private block(
+    select: SelectStmt,
+    outer: Scope | null,
+    place: BlockPlace,
+    needing: readonly number[] = [],
+  ): Block {
     refuseClauses(select, `in ${this.where}`);
     const reason = unboundedBlock(select, place, `in ${this.where}`, this.choices === null);
-    if (reason === null) return this.query(select, outer);
-    const { columns } = this.within(reason, () => this.query(select, outer));
+    if (reason === null) return this.query(select, outer, needing);
+    const { columns } = this.within(reason, () => this.query(select, outer, needing));
     const origin = computed('a column that depends on other rows');
     return { columns: columns.map(({ name }) => ({ name, origin })), always: [], grouping: null };
   }
@@ -149,19 +156,19 @@ class Walk {
     }
   }
 
-  private query(select: SelectStmt, outer: Scope | null): Block {
+  private query(select: SelectStmt, outer: Scope | null, needing: readonly number[]): Block {
     const scope = openScope(outer);
     this.commonTables(select, scope, outer);
     noteUnordered(select, (advice) => this.advise(advice), this.where);
     if (select.larg !== undefined && select.rarg !== undefined)
-      return this.setOperation(select, select.larg, select.rarg, scope);
+      return this.setOperation(select, select.larg, select.rarg, scope, outer);
     if (select.valuesLists !== undefined) {
       this.visit(select.valuesLists, scope);
       const names = valuesNames(select.valuesLists);
       const origin = computed('one of several constants');
       return { columns: names.map((name) => ({ name, origin })), always: [], grouping: null };
     }
-    const body = this.body(select, scope);
+    const body = this.body(select, scope, givesRowsOfItsOwn(select) ? needing : []);
     if (this.unbounded === null) {
       for (const partition of partitionsOf(select)) this.peers(select, outer, body, partition);
     }
@@ -171,11 +178,11 @@ class Walk {
     return { columns, always: body.always, grouping };
   }
 
-  private body(select: SelectStmt, scope: Scope): Body {
+  private body(select: SelectStmt, scope: Scope, needing: readonly number[] = []): Body {
     const items = (select.fromClause ?? []).map((item) => this.fromItem(item, scope));
     const always = items.flatMap((item) => item.always);
     scope.always = always;
-    this.condition(select.whereClause, scope, always);
+    this.condition(select.whereClause, scope, [...always, ...needing]);
     this.visit(select.groupClause, scope);
     this.visit(select.havingClause, scope);
     this.visit(select.windowClause, scope);
@@ -231,7 +238,15 @@ class Walk {
   }
 
   /** Its ORDER BY has names of its columns or their numbers. */
-  private setOperation(select: SelectStmt, left: SelectStmt, right: SelectStmt, scope: Scope): Block {
+  private setOperation(
+    select: SelectStmt,
+    left: SelectStmt,
+    right: SelectStmt,
+    scope: Scope,
+    outer: Scope | null,
+  ): Block {
+    // Of a subquery it is the row outside that a condition on the key names.
+    if (select.op === 'SETOP_EXCEPT' && outer === null) this.isFenced = true;
     this.visit(select.limitCount, scope);
     this.visit(select.limitOffset, scope);
     if (this.unbounded !== null || this.choices === null) {
@@ -476,7 +491,7 @@ class Walk {
   private join(node: JoinExpr, scope: Scope): Item {
     const kind = node.jointype ?? 'JOIN_INNER';
     if (kind !== 'JOIN_FULL') return this.joinSides(node, kind, scope);
-    this.hasFullJoin = true;
+    this.isFenced = true;
     if (this.unbounded !== null || this.choices === null) {
       return this.within(unboundedFullJoin(this.where), () => this.joinSides(node, kind, scope));
     }
@@ -572,7 +587,11 @@ class Walk {
 
   private conjunct(node: Node, scope: Scope, owners: readonly number[]): void {
     if ('SubLink' in node && node.SubLink.subLinkType === 'ANY_SUBLINK') {
-      this.membership(node.SubLink, scope);
+      this.membership(node.SubLink, scope, owners);
+      return;
+    }
+    if ('SubLink' in node && node.SubLink.subLinkType === 'EXISTS_SUBLINK') {
+      this.subquery(node.SubLink, scope, owners);
       return;
     }
     this.visit(node, scope);
@@ -611,24 +630,25 @@ class Walk {
   }
 
   /**
-   * `x IN (SELECT y …)` as a condition that must hold: its inner rows matter only where y = x (R6). Anywhere else (NOT IN,
-   * in a select list, under OR) a NULL or an empty set counts too, and only a correlation inside the subquery links it.
+   * `x IN (SELECT y …)` as a condition that must hold: its inner rows matter only where y = x (R6), and so do the owners of the condition, as if
+   * they were joined. Anywhere else (NOT IN, in a select list, under OR) a NULL or an empty set counts too, and only a
+   * correlation inside the subquery links it.
    */
-  private membership(sublink: SubLink, scope: Scope): void {
+  private membership(sublink: SubLink, scope: Scope, owners: readonly number[]): void {
     this.visit(sublink.testexpr, scope);
-    const inner = this.subquery(sublink, scope);
+    const inner = this.subquery(sublink, scope, owners);
     const [column] = inner.columns;
     const tested = operandOf(sublink.testexpr, (name) => lookUp(scope, name));
     const isIn = sublink.operName === undefined || isEquality(sublink.operName);
     if (!isIn || inner.columns.length !== 1 || column?.origin.kind !== 'column' || tested.kind !== 'column')
       return;
-    this.equate({ ...column.origin, casts: [] }, tested, inner.always);
+    this.equate({ ...column.origin, casts: [] }, tested, [...inner.always, ...owners]);
   }
 
-  private subquery(sublink: SubLink, scope: Scope): Block {
+  private subquery(sublink: SubLink, scope: Scope, needing: readonly number[] = []): Block {
     const { subselect } = sublink;
     if (subselect === undefined || !('SelectStmt' in subselect)) throw internal('a subquery is no SELECT');
-    return this.block(subselect.SelectStmt, scope, 'expression');
+    return this.block(subselect.SelectStmt, scope, 'expression', needing);
   }
 
   /** Any expression: finds the columns it reads and the subqueries in it. */

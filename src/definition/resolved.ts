@@ -63,7 +63,8 @@ export interface ResolvedDefinition {
     /** PARTITION BY of each window whose peers are among the occurrences. */
     readonly partitions: readonly (readonly Origin[])[];
   }[];
-  readonly hasFullJoin: boolean;
+  /** A FULL JOIN or an EXCEPT is met, into which PostgreSQL takes no condition: one row costs as much as all. */
+  readonly isFenced: boolean;
   /** Occurrences whose row is there in every output row: not on the nullable side of an outer join. */
   readonly always: ReadonlySet<number>;
   /** `occurrence.column` that the conditions show not to be null in any row they let through. */

@@ -426,6 +426,28 @@ describe('paths', () => {
       keys: ['shop', 'no'],
     },
     {
+      promise: 'what EXISTS says of a row must hold for it: a table in the middle is a way',
+      sql: `SELECT c.pk_category, (SELECT jsonb_agg(s.name ORDER BY s.pk_supplier) FROM supplier s
+              WHERE EXISTS (SELECT 1 FROM product p WHERE p.fk_supplier = s.pk_supplier AND p.fk_category = c.pk_category)) AS suppliers
+            FROM category c`,
+      paths: [
+        'local: category c (c.pk_category)',
+        'mapped: supplier s → product p (p.fk_supplier = s.pk_supplier)',
+        'local: product p (p.fk_category = pk_category)',
+      ],
+    },
+    {
+      promise: 'and so does IN, through what its subquery is linked by',
+      sql: `SELECT c.pk_category, (SELECT jsonb_agg(s.name ORDER BY s.pk_supplier) FROM supplier s
+              WHERE s.pk_supplier IN (SELECT p.fk_supplier FROM product p WHERE p.fk_category = c.pk_category)) AS suppliers
+            FROM category c`,
+      paths: [
+        'local: category c (c.pk_category)',
+        'mapped: supplier s → product p (p.fk_supplier = s.pk_supplier)',
+        'local: product p (p.fk_category = pk_category)',
+      ],
+    },
+    {
       promise: 'a key of two tables, of which one refers to the other',
       sql: `SELECT p.pk_product, r.pk_review, p.name FROM product p JOIN review r ON r.fk_product = p.pk_product`,
       key: ['pk_product', 'pk_review'],
@@ -464,6 +486,13 @@ describe('paths', () => {
     ],
     ['SELECT pk_product, name FROM product UNION SELECT pk_supplier, name FROM supplier', undefined],
     ['SELECT DISTINCT ON (p.pk_product) p.pk_product, p.name FROM product p', undefined],
+    ['SELECT pk_product, name FROM product EXCEPT SELECT pk_supplier, name FROM supplier', true],
+    ['SELECT pk_product, name FROM product INTERSECT SELECT pk_supplier, name FROM supplier', undefined],
+    [
+      `SELECT p.pk_product FROM product p
+       WHERE EXISTS (SELECT s.name FROM supplier s WHERE s.pk_supplier = p.fk_supplier EXCEPT SELECT 'none')`,
+      undefined,
+    ],
   ])('of %s it is known whether one key costs as much as all', async (sql, isComputedWhole) => {
     const plan = await compileAlone(client, 'shop', sql, { key: ['pk_product'] });
     expect(plan.isComputedWhole).toBe(isComputedWhole);

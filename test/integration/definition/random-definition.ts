@@ -248,7 +248,7 @@ class Writer {
       inner === null
         ? `(${this.query(depth - 1, [], 'from')}) ${item.alias}`
         : `${inner.table} ${inner.alias}`;
-    const conditions = this.#random.chance(0.93) ? [this.#link(items, item)] : ['true'];
+    const conditions = this.#random.chance(0.93) ? [this.#correlation(items, item)] : ['true'];
     if (conditions[0] === 'true') this.#use('uncorrelated');
     let joined = '';
     if (this.#random.chance(0.3)) {
@@ -258,6 +258,28 @@ class Writer {
     }
     const shown = typeof expression === 'string' ? expression : expression(item);
     return `SELECT ${shown} FROM ${from}${joined} WHERE ${conditions.join(' AND ')}`;
+  }
+
+  /** What links a subquery to the items outside: mostly a link, or a table in the middle that is itself in a subquery. */
+  #correlation(items: readonly Item[], item: Item): string {
+    if (this.#random.chance(0.75)) return this.#link(items, item);
+    const middle = this.#related([item]);
+    const from = `FROM ${middle.table} ${middle.alias}`;
+    const outward = this.#link(items, middle);
+    if (this.#random.chance(0.5)) {
+      this.#use('IN in the middle');
+      const column = this.#column([middle]);
+      const shown = this.#random.weighted({ [column]: 8, [`max(${column})`]: 1 });
+      return `${this.#column([item])} IN (SELECT ${shown} ${from} WHERE ${outward})`;
+    }
+    this.#use('EXISTS in the middle');
+    const shown = this.#random.weighted({ 1: 8, 'count(*)': 1, 'COALESCE(max(1), 1)': 1 });
+    const groups = this.#random.weighted({
+      '': 10,
+      [` GROUP BY ${middle.alias}.${middle.columns[0]}`]: 1,
+      ' HAVING count(*) < 2': 1,
+    });
+    return `EXISTS (SELECT ${shown} ${from} WHERE ${this.#link([item], middle)} AND ${outward}${groups})`;
   }
 
   #fromItem(depth: number, before: readonly Item[]): { readonly item: Item; readonly text: string } {

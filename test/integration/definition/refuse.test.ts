@@ -74,6 +74,18 @@ const clauses: readonly Refused[] = [
     message: unlinked('review', 'r'),
     detail: /DISTINCT ON/,
   },
+  ...[
+    'EXISTS (SELECT count(*) FROM product q WHERE q.fk_supplier = s.pk_supplier AND q.fk_category = p.fk_category)',
+    'EXISTS (SELECT 1 FROM product q WHERE q.fk_supplier = s.pk_supplier AND q.fk_category = p.fk_category HAVING count(*) = 0)',
+    'NOT EXISTS (SELECT 1 FROM product q WHERE q.fk_supplier = s.pk_supplier AND q.fk_category = p.fk_category)',
+    's.pk_supplier NOT IN (SELECT q.fk_supplier FROM product q WHERE q.fk_category = p.fk_category)',
+    's.pk_supplier IN (SELECT max(q.fk_supplier) FROM product q WHERE q.fk_category = p.fk_category)',
+    '(s.name IS NULL OR s.pk_supplier IN (SELECT q.fk_supplier FROM product q WHERE q.fk_category = p.fk_category))',
+  ].map((condition) => ({
+    promise: `a condition that says nothing of the row it is on: ${condition}`,
+    sql: `SELECT p.pk_product, (SELECT count(*) FROM supplier s WHERE ${condition}) AS n FROM product p`,
+    message: unlinked('supplier', 's'),
+  })),
   { sql: `${p} ORDER BY 1 LIMIT 3`, message: /^LIMIT and OFFSET at the top level/ },
   { sql: `${p} OFFSET 3`, message: /^LIMIT and OFFSET at the top level/ },
   { sql: `${p} FOR UPDATE`, message: /^FOR UPDATE or FOR SHARE in the definition/ },
