@@ -4,7 +4,7 @@
  */
 import type { QualifiedName } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
-import { compileAgain, readsTheSame } from './apply.ts';
+import { compileAgain } from './apply.ts';
 import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';
 import { generateFlush, generateRefresh, generateSources } from './generate.ts';
@@ -15,6 +15,7 @@ import {
   type RegisteredTview,
   type Registry,
   readersOf,
+  readsTheSame,
   requireInPlace,
   requireTview,
   sourcesOf,
