@@ -28,7 +28,7 @@ import {
   sourcesOf,
   tablesBelow,
 } from './registry.ts';
-import { withSettings } from './session.ts';
+import { sqlStateOf, withSettings } from './session.ts';
 
 export interface Followed {
   /** As it is called now. */
@@ -65,7 +65,7 @@ export async function followSchema(
   return await withSettings(executor, { search_path: '' }, async () => {
     const { outdated, families } = await findChanges(executor, registry, options);
     const verdicts: Verdict[] = [];
-    for (const one of outdated) verdicts.push(await judge(executor, registry, one));
+    for (const one of outdated) verdicts.push(await judge(executor, registry, one, verdicts));
     await lockOut(executor, registry, verdicts, families);
     const adoptions: Adoption[] = [];
     for (const verdict of verdicts) {
@@ -77,7 +77,8 @@ export async function followSchema(
     if (adoptions.length > 0 || families.length > 0) {
       await generateAll(executor, registry, followed, adoptions, families);
     }
-    return { tviews: verdicts.map(toldOf), families };
+    const told = verdicts.map((verdict) => adoptions.find(({ tview }) => tview === verdict.tview) ?? verdict);
+    return { tviews: told.map(toldOf), families };
   });
 }
 
@@ -120,13 +121,19 @@ function toldOf(verdict: Verdict): Followed {
   return { tview: tview.table ?? tview, outcome, problem: outcome === 'refused' ? verdict.problem : null };
 }
 
-async function judge(executor: SqlExecutor, registry: Registry, outdated: Outdated): Promise<Verdict> {
-  const { tview, state, fits } = outdated;
+/** @param before of the tviews it may read, which have lesser ids */
+async function judge(
+  executor: SqlExecutor,
+  registry: Registry,
+  { tview, state, fits }: Outdated,
+  before: readonly Verdict[],
+): Promise<Verdict> {
   let plan: RefreshPlan;
   try {
     if (!fits) refuseColumns(tview);
     plan = await compileNow(executor, registry, tview);
     refuseOrder(registry, tview, plan);
+    refuseStuck(registry, tview, plan, before);
     refuseNamesake(registry, tview);
   } catch (error) {
     if (!(error instanceof TviewsError)) throw error;
@@ -188,6 +195,27 @@ function refuseOrder({ tviews }: Registry, tview: RegisteredTview, plan: Refresh
   );
 }
 
+/** What one that cannot be generated anew tells of its rows may not be enough for the new plan. */
+function refuseStuck(
+  registry: Registry,
+  tview: RegisteredTview,
+  plan: RefreshPlan,
+  before: readonly Verdict[],
+): void {
+  const stuck = registry.tviews.find(
+    (below) =>
+      plan.sources.some(({ oid }) => oid === below.oid) &&
+      movedOf(registry, below).length > 0 &&
+      !before.some((verdict) => verdict.tview === below && isAdoption(verdict)),
+  );
+  if (stuck === undefined) return;
+  throw new TviewsError(
+    SqlState.objectNotInPrerequisiteState,
+    `tview ${writtenName(tview.table!)} reads tview ${writtenName(stuck)}, which cannot follow`,
+    { hint: `Mend that one first, then run "tviews init".` },
+  );
+}
+
 /** Of a tview that is gone but for its entry, which has the name that this one has taken. */
 function refuseNamesake({ tviews }: Registry, tview: RegisteredTview): void {
   const { schema, name } = tview.table!;
@@ -229,8 +257,13 @@ async function compiledUnderLock(
   registry: Registry,
   adoption: Adoption,
 ): Promise<Adoption> {
-  const plan = await compileNow(executor, registry, adoption.tview);
-  if (plan.basis!.fingerprint === adoption.plan.basis!.fingerprint) return { ...adoption, plan };
+  const { tview, kind } = adoption;
+  const plan = await compileNow(executor, registry, tview);
+  if (plan.basis!.fingerprint === adoption.plan.basis!.fingerprint) {
+    // Until now a name may have become another one's, and have misled a writer.
+    const isRight = kind === 'renamed' && (await isInStep(executor, registry, tview, plan));
+    return { kind: isRight ? kind : 'changed', tview, plan };
+  }
   throw new TviewsError(
     SqlState.serializationFailure,
     'the schema was changed once more while a change of it was followed',
@@ -309,6 +342,18 @@ async function registered(
   return source;
 }
 
+/** Where a partition is another's, and we have no rights on it, it is told of as before, and the rest is followed all the same. */
+async function followFamily(executor: SqlExecutor, registry: Registry, family: ChangedFamily): Promise<void> {
+  await executor.query('SAVEPOINT tviews_family');
+  try {
+    await generateCapture(executor, registry, family.source);
+  } catch (error) {
+    if (sqlStateOf(error) !== SqlState.insufficientPrivilege) throw error;
+    await executor.query('ROLLBACK TO SAVEPOINT tviews_family');
+  }
+  await executor.query('RELEASE SAVEPOINT tviews_family');
+}
+
 /** Whatever depends on the new plans, and on the families; then what is left to be looked at, and last of all flush. */
 async function generateAll(
   executor: SqlExecutor,
@@ -324,7 +369,7 @@ async function generateAll(
     await generateRefresh(executor, after, tview);
     await stampTicket(executor, tview.id);
   }
-  for (const { source } of families) await generateCapture(executor, after, source);
+  for (const family of families) await followFamily(executor, after, family);
   const orphaned = after.sources.filter(
     ({ id }) => !after.tviews.some(({ sourceIds }) => sourceIds.includes(id)),
   );

@@ -207,7 +207,6 @@ export interface ProxyRegistry {
     /** Other tables whose statements can write rows of it: partitions, children, what it is a partition of. */
     readonly members: readonly string[];
   })[];
-  readonly changedFamilies: readonly ChangedFamily[];
   readonly tviews: readonly (NamedObject & { readonly isSuspended: boolean })[];
   /** Views that read tviews, directly or through other views, with the ids of those tviews. */
   readonly views: readonly {
@@ -239,7 +238,6 @@ export async function readRegistry(executor: SqlExecutor): Promise<ProxyRegistry
   const { sources, tviews, views, secret, claim, flush } = row!;
   return {
     sources,
-    changedFamilies: await changedFamilies(executor),
     tviews,
     views,
     secret,

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { fingerprintOf, homeOf, loadTypeFacts, stillHolds } from '../definition/basis.ts';
 import { loadCatalogs } from '../definition/catalog.ts';
-import type { RefreshPlan } from '../definition/plan.ts';
+import type { Basis, RefreshPlan } from '../definition/plan.ts';
 import type { SqlExecutor } from './executor.ts';
 import { sqlFile } from './files.ts';
 import {
@@ -78,7 +78,7 @@ export async function isInStep(
   const then = tview.plan.basis;
   if (then === undefined || !(await isAtHome(executor, registry, tview)))
     return readsTheSame(now, tview, registry);
-  return stillHolds(then, now.basis!) && !(await areNamesTaken(executor, tview));
+  return stillHolds(then, now.basis!) && !(await areNamesTaken(executor, tview, then));
 }
 
 /** Not restored from a dump, in which names stand for what here are oids and numbers. */
@@ -92,16 +92,18 @@ async function isAtHome(
   return (await homeOf(executor)) === home && outline.sources.every(({ oid }, i) => oid === oids[i]);
 }
 
-async function areNamesTaken(executor: SqlExecutor, tview: RegisteredTview): Promise<boolean> {
-  const { table, view, sources, basis } = tview.plan;
+async function areNamesTaken(
+  executor: SqlExecutor,
+  tview: RegisteredTview,
+  { outline }: Basis,
+): Promise<boolean> {
+  const { table, view, sources } = tview.plan;
   const relations = [
     { ...table, oid: tview.oid },
     { ...view, oid: tview.viewOid },
-    ...sources.map((source) => ({ ...source.table, oid: source.oid })),
+    ...sources.map((source, i) => ({ ...source.table, oid: outline.sources[i]!.oid })),
   ];
-  const columns = basis!.outline.sources.flatMap(({ oid, names }) =>
-    names.map((known) => ({ oid, ...known })),
-  );
+  const columns = outline.sources.flatMap(({ oid, names }) => names.map((known) => ({ oid, ...known })));
   const [row] = await executor.query<{ taken: boolean }>(takenSql(), [
     JSON.stringify(relations),
     JSON.stringify(columns),

@@ -50,7 +50,7 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
           ...(toRepair === 0
             ? []
             : [
-                `repair     ${toRepair} REPEATABLE READ or SERIALIZABLE transactions are to be looked at again: run "tviews verify --repair"`,
+                `repair     what ${toRepair} REPEATABLE READ or SERIALIZABLE transactions or changes of the schema have left is to be looked at again: run "tviews verify --repair"`,
               ]),
           ...blindTables.map(
             ({ schema, name, events }) =>

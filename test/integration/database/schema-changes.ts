@@ -3,10 +3,12 @@
  * proxy, and through it.
  */
 import type pg from 'pg';
+import { expect } from 'vitest';
 import { init } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import { applyText } from '../../kit/blog.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
+import { type Divergence, divergence, inStep } from '../../kit/oracle.ts';
 
 const tables = `
   CREATE TYPE colour AS ENUM ('red', 'green');
@@ -307,3 +309,46 @@ export const changes: Record<string, SchemaChange> = {
     ],
   },
 };
+
+const viewOf = (table: string): string => table.replace('.tv_', '.v_');
+
+/** Of all that are not refused. */
+export async function expectExact(
+  owner: pg.Client,
+  change: Pick<SchemaChange, 'outcomes' | 'called'>,
+  message = '',
+): Promise<void> {
+  for (const [name, found] of await divergences(owner, change))
+    expect(found, `${name} ${message}`).toEqual(inStep);
+}
+
+/** For what is repaired without anybody who waits for it. */
+export async function untilExact(
+  owner: pg.Client,
+  change: Pick<SchemaChange, 'outcomes' | 'called'>,
+): Promise<void> {
+  for (let i = 0; i < 400; i++) {
+    const found = await divergences(owner, change);
+    if (found.every(([, one]) => one.missing + one.surplus + one.different === 0)) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  await expectExact(owner, change);
+}
+
+async function divergences(
+  owner: pg.Client,
+  { outcomes, called }: Pick<SchemaChange, 'outcomes' | 'called'>,
+): Promise<[Name, Divergence][]> {
+  const found: [Name, Divergence][] = [];
+  for (const name of names) {
+    if (outcomes[name] === 'refused') continue;
+    const table = called?.[name] ?? `shop.${name}`;
+    // The oracle looks for the view under the table's name.
+    const { rows } = await owner.query<{ there: boolean }>('SELECT to_regclass($1) IS NOT NULL AS there', [
+      viewOf(table),
+    ]);
+    if (!rows[0]!.there) await owner.query(`CREATE VIEW ${viewOf(table)} AS TABLE ${viewOf(`shop.${name}`)}`);
+    found.push([name, await divergence(owner, table)]);
+  }
+  return found;
+}
