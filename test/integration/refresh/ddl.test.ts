@@ -102,14 +102,11 @@ describe('DDL', () => {
   });
 
   test('by a role that has no rights on anything of ours', async () => {
-    await owner.query(
-      `GRANT CREATE ON SCHEMA shop TO ${database.app.role}; ALTER TABLE tag OWNER TO ${database.app.role}`,
-    );
-    await owner.query(`GRANT ${database.app.role} TO ${database.owner.role}`).catch(async () => {
-      // From PostgreSQL 16 on, only who has ADMIN on the role may.
-      const superuser = await database.client(database.superuser);
-      await superuser.query(`GRANT ${database.app.role} TO ${database.owner.role}`);
-    });
+    const superuser = await database.client(database.superuser);
+    await superuser.query(`
+      GRANT ${database.app.role} TO ${database.owner.role};
+      GRANT CREATE ON SCHEMA shop TO ${database.app.role};
+      ALTER TABLE shop.tag OWNER TO ${database.app.role}`);
     const app = await connectTo(proxy.url(database.app));
     await app.query('ALTER TABLE tag RENAME product TO article');
     await app.query(`UPDATE tag SET article = 3 WHERE article = 5`);
