@@ -8,14 +8,7 @@ import { loadCatalogs } from '../definition/catalog.ts';
 import type { Basis, RefreshPlan } from '../definition/plan.ts';
 import type { SqlExecutor } from './executor.ts';
 import { sqlFile } from './files.ts';
-import {
-  isBroken,
-  isTviewOf,
-  movedOf,
-  type RegisteredTview,
-  type Registry,
-  readsTheSame,
-} from './registry.ts';
+import { isTviewOf, movedOf, type RegisteredTview, type Registry, readsTheSame } from './registry.ts';
 import { withSettings } from './session.ts';
 
 const unfitSql = sqlFile('unfit-tables.sql');
@@ -30,7 +23,7 @@ export interface Outdated {
 }
 
 /**
- * Inside a transaction. Without those that are broken, which nothing can be made of.
+ * Inside a transaction. Without those whose table or view is gone, which nothing can be made of.
  * @param again also those that could not be followed, and nothing has changed since
  */
 export async function outdatedTviews(
@@ -38,7 +31,8 @@ export async function outdatedTviews(
   registry: Registry,
   { again }: { readonly again: boolean },
 ): Promise<Outdated[]> {
-  const whole = registry.tviews.filter((tview) => !isBroken(registry, tview));
+  // A source that is gone, and the view is not, is one that the view does not read any more.
+  const whole = registry.tviews.filter(({ table, view }) => table !== null && view !== null);
   if (whole.length === 0) return [];
   return await withSettings(executor, { search_path: '' }, async () => {
     const isTview = isTviewOf(registry);

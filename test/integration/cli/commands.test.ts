@@ -134,7 +134,7 @@ tview shop.tv_product follows names and keys that were changed; its rows are as 
 test('status, verify and init say what cannot be followed, and the way out', async () => {
   const owner = await database.client();
   const sentence =
-    'tview shop.tv_product cannot follow a change of the schema: table shop.tb_review has row level security';
+    'tview shop.tv_product cannot follow a change of the schema: table with row level security shop.tb_review';
   await owner.query('ALTER TABLE shop.tb_review ENABLE ROW LEVEL SECURITY');
   const untried = await run('status');
   expect(untried.exitCode).toBe(1);

@@ -45,3 +45,67 @@ describe.each(Object.entries(changes))('%s', (_, change) => {
     expect(again.followed.filter(({ outcome }) => outcome !== 'refused')).toEqual([]);
   });
 });
+
+describe('a plan whose oids and numbers mean nothing here', () => {
+  const inits = async () => {
+    const { followed } = await init(executorOf(owner));
+    const { rows } = await owner.query('SELECT FROM tviews.repair');
+    return {
+      outcomes: followed.map(({ tview, outcome }) => `${tview.name} ${outcome}`),
+      records: rows.length,
+    };
+  };
+
+  test.each([
+    ['from another database', `jsonb_set(plan, '{basis,home}', '"elsewhere"')`],
+    ['from before there were any', `plan - 'basis'`],
+  ])('%s is compared by names', async (_, plan) => {
+    await owner.query(`UPDATE tviews.tview SET plan = ${plan}`);
+    await owner.query('ALTER TABLE product ADD COLUMN weight numeric');
+    expect(await inits()).toEqual({ outcomes: [], records: 0 });
+    // From here on it is known again.
+    await owner.query('ALTER TABLE review RENAME rating TO stars');
+    expect(await inits()).toEqual({ outcomes: ['tv_product renamed'], records: 0 });
+    await owner.query(`UPDATE tviews.tview SET plan = ${plan}`);
+    await owner.query('ALTER TABLE review RENAME stars TO points');
+    expect(await inits()).toEqual({ outcomes: ['tv_product changed'], records: 1 });
+    await owner.query('UPDATE review SET points = 1');
+    await expectExact(owner, { outcomes: {} });
+  });
+});
+
+test('a tview that reads one which cannot follow waits for it', async () => {
+  await owner.query(`
+    ALTER TABLE tv_product RENAME TO tv_article; ALTER TABLE tv_article RENAME data TO document;
+    ALTER TABLE category RENAME name TO title`);
+  const { followed } = await init(executorOf(owner));
+  expect(followed.map(({ outcome, problem }) => [outcome, problem?.message])).toEqual([
+    ['refused', 'table shop.tv_article does not have the columns of its view'],
+    ['refused', 'tview shop.tv_category reads tview shop.tv_product, which cannot follow'],
+  ]);
+  await owner.query('ALTER TABLE tv_article RENAME document TO data');
+  expect((await init(executorOf(owner))).followed.map(({ outcome }) => outcome)).toEqual([
+    'renamed',
+    'renamed',
+  ]);
+  await owner.query(`UPDATE category SET title = title || '!'; UPDATE product SET category = 1 WHERE id = 3`);
+  await expectExact(owner, { outcomes: {}, called: { tv_product: 'shop.tv_article' } });
+});
+
+test('a tview that is given the name of one whose table was dropped by hand says so', async () => {
+  await owner.query('DROP TABLE tv_tag; ALTER TABLE tv_sold RENAME TO tv_tag');
+  const { followed } = await init(executorOf(owner));
+  expect(followed).toMatchObject([
+    {
+      outcome: 'refused',
+      problem: { message: expect.stringContaining('was given the name of tview shop.tv_tag') },
+    },
+  ]);
+});
+
+test('a change that two look for is followed once', async () => {
+  await owner.query('ALTER TABLE product RENAME category TO held');
+  const other = await database.client();
+  const both = await Promise.all([init(executorOf(owner)), init(executorOf(other))]);
+  expect(both.map(({ followed }) => followed.length).toSorted()).toEqual([0, 1]);
+});

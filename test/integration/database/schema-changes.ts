@@ -191,6 +191,13 @@ export const changes: Record<string, SchemaChange> = {
     outcomes: { tv_product: 'changed' },
     writes: [`INSERT INTO tag VALUES (3, 'a longer word')`, `DELETE FROM tag WHERE product = 5`],
   },
+  'a view below replaced, and the table dropped that it had read': {
+    ddl: [
+      'CREATE OR REPLACE VIEW rated AS SELECT t.product, length(t.word) AS rating, t.product AS id FROM tag t; DROP TABLE review',
+    ],
+    outcomes: { tv_product: 'changed' },
+    writes: [`INSERT INTO tag VALUES (3, 'a longer word')`, `UPDATE product SET name = name || '!'`],
+  },
   'a view below that is no longer deterministic': {
     ddl: [
       `CREATE OR REPLACE VIEW rated AS SELECT r.product, extract(year FROM now())::int AS rating, r.id FROM review r`,
