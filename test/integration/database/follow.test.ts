@@ -6,6 +6,7 @@ import { init } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import { repairPending } from '../../../src/database/repair.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
+import { divergence } from '../../kit/oracle.ts';
 import { changes, changingSchema, expectExact, type Name, names } from './schema-changes.ts';
 
 let database: FreshDatabase;
@@ -44,6 +45,34 @@ describe.each(Object.entries(changes))('%s', (_, change) => {
     const again = await init(executorOf(owner));
     expect(again.followed.filter(({ outcome }) => outcome !== 'refused')).toEqual([]);
   });
+});
+
+test('names swapped, and a writer in between who was misled: every row is looked at', async () => {
+  await owner.query(`
+    BEGIN;
+    ALTER TABLE product RENAME category TO held;
+    ALTER TABLE product RENAME spare TO category;
+    ALTER TABLE product RENAME held TO spare;
+    -- No product has this number in the column that is called so now.
+    UPDATE category SET name = 'misled' WHERE id = 4;
+    COMMIT`);
+  expect((await divergence(owner, 'shop.tv_product')).different).toBeGreaterThan(0);
+  expect((await init(executorOf(owner))).followed).toMatchObject([{ outcome: 'changed' }]);
+  await repairPending(executorOf(owner));
+  await expectExact(owner, { outcomes: {} });
+});
+
+test('another table in the place of one that was renamed, and a writer in between who was misled', async () => {
+  await owner.query(`
+    BEGIN;
+    ALTER TABLE product RENAME TO article;
+    CREATE TABLE product (LIKE article INCLUDING ALL);
+    UPDATE category SET name = 'misled' WHERE id = 4;
+    COMMIT`);
+  expect((await divergence(owner, 'shop.tv_product')).different).toBeGreaterThan(0);
+  await init(executorOf(owner));
+  await repairPending(executorOf(owner));
+  await expectExact(owner, { outcomes: {} });
 });
 
 describe('a plan whose oids and numbers mean nothing here', () => {
