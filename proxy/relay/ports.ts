@@ -56,8 +56,11 @@ export interface SessionRefresh {
    * @param message of the notice @returns false when it is none of ours
    */
   onRepairOwed(message: string): boolean;
+  /** A statement has run that may have changed the schema, which is followed once it has committed. */
+  onSchemaChange(isLikely: boolean): void;
   /**
-   * At the end of a transaction: looks again at what it changed. Never rejects: what fails is done later.
+   * At the end of a transaction: looks again at what it changed, and follows what it made of the schema. Never rejects: what fails is
+   * done later.
    * @returns null when nothing has to be looked at
    */
   repair(): Promise<void> | null;

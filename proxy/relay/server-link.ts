@@ -7,6 +7,7 @@
  */
 
 import type { ParameterValues } from '../server/parameters.ts';
+import { schemaChangeOf } from '../statements/classify.ts';
 import type { ServerStatements, Statement } from '../statements/store.ts';
 import { Backend, TransactionStatus } from '../wire/codes.ts';
 import { type ReceivedReport, readReport, renamedReport } from '../wire/messages/report.ts';
@@ -39,6 +40,8 @@ export interface LinkOwner {
   /** Where the client's bytes go. */
   readonly client: Wire;
   onTag(tag: Tag): void;
+  /** A statement of the client's has run that may have changed the schema; its transaction may still be open. */
+  onSchemaChange(isLikely: boolean): void;
   /** A notice with the SQLSTATE of changes. @returns false when it is none: then the client sees it */
   onChange(message: string): boolean;
   /**
@@ -420,8 +423,9 @@ export class ServerLink {
 
   #complete(chunk: Buffer, from: number, next: number): void {
     const first = chunk[from]!;
-    // C(OMMIT), R(OLLBACK), P(REPARE TRANSACTION), D(ISCARD ALL, DEALLOCATE ALL): everything else is not for us.
-    if (first !== 0x43 && first !== 0x52 && first !== 0x50 && first !== 0x44) return;
+    // C(OMMIT, CREATE …), R(OLLBACK), P(REPARE TRANSACTION), D(ISCARD ALL, DEALLOCATE ALL, DROP …), A(LTER …): everything else is
+    // not for us.
+    if (first !== 0x43 && first !== 0x52 && first !== 0x50 && first !== 0x44 && first !== 0x41) return;
     if (next - from > LONGEST_TAG) return;
     const tag = chunk.toString('latin1', from, next - 1);
     switch (tag) {
@@ -435,8 +439,11 @@ export class ServerLink {
       case 'PREPARE TRANSACTION':
         this.owner?.onTag(tag);
         return;
-      default:
-        return;
+      default: {
+        // A statement of ours reports what it did by itself.
+        const change = this.#isOwn ? 'none' : schemaChangeOf(tag);
+        if (change !== 'none') this.owner?.onSchemaChange(change === 'likely');
+      }
     }
   }
 

@@ -55,7 +55,7 @@ type Hold =
   | 'flush'
   /** A statement of ours is running in the client's place. */
   | 'own'
-  /** What the transaction that has ended could not see is looked at again, before the client hears of the end. */
+  /** What the transaction that has ended could not see, or has made of the schema, is looked at, before the client hears of the end. */
   | 'repair';
 
 export interface SessionDeps {
@@ -592,6 +592,10 @@ export class Session implements LinkOwner, MessageReceiver {
         this.#statements.clear();
         return;
     }
+  }
+
+  onSchemaChange(isLikely: boolean): void {
+    this.#refresh?.onSchemaChange(isLikely);
   }
 
   onRepairOwed(message: string): boolean {

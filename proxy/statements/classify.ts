@@ -205,3 +205,15 @@ export function isSingleStatement(text: Buffer, start: number, end: number): boo
   }
   return true;
 }
+
+/**
+ * What the tag of a statement that has run says of the schema. DO is asked like DDL: people write migrations with it. Procedures
+ * are called a thousand times a second, and mostly change nothing; of COMMIT PREPARED nobody knows what it commits.
+ */
+export function schemaChangeOf(tag: string): 'likely' | 'possible' | 'none' {
+  if (SCHEMA_CHANGE.test(tag)) return 'likely';
+  return tag === 'CALL' || tag === 'COMMIT PREPARED' ? 'possible' : 'none';
+}
+
+const SCHEMA_CHANGE =
+  /^(?:(?:ALTER|CREATE|DROP) (?:TABLE|VIEW|SCHEMA|TYPE|DOMAIN|INDEX|CAST|EXTENSION)|(?:DROP|REASSIGN) OWNED|DO)$/;

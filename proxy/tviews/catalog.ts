@@ -5,7 +5,6 @@
  */
 import type pg from 'pg';
 import type { Logger } from 'pino';
-import { type ChangedFamily, describeChange } from '../../src/database/family.ts';
 import { registryChannel } from '../../src/database/generate.ts';
 import { writtenName } from '../../src/database/identifier.ts';
 import { type ProxyRegistry, readRegistry } from '../../src/database/list.ts';
@@ -13,6 +12,7 @@ import { executorOf } from '../../src/database/node-postgres.ts';
 import { flushForNoWriter } from '../../src/database/repair.ts';
 import type { SuspendedTview } from '../../src/observe/metrics.ts';
 import { functionCall } from '../wire/messages/requests.ts';
+import { Follower } from './follower.ts';
 import { type OwnerConnection, ownerClient } from './owner.ts';
 import { Repairs } from './repairs.ts';
 
@@ -52,9 +52,8 @@ export class Catalog {
   #suspended: readonly SuspendedTview[] = [];
   #reading = false;
   #readAgain = false;
-  /** Of families, as of the last reading. */
-  #warned: ReadonlySet<string> = new Set();
   readonly repairs: Repairs;
+  readonly follower: Follower;
 
   /** @param name the database's in the settings, which people know it by */
   constructor(name: string, owner: OwnerConnection, log: Logger) {
@@ -63,7 +62,10 @@ export class Catalog {
     this.#log = log.child({ database: owner.database });
     this.#reread = setInterval(() => void this.reload(), REREAD_MS);
     this.#reread.unref();
-    this.repairs = new Repairs(owner, () => this.#snapshot !== null, log);
+    const isDue = (): boolean => this.#snapshot !== null;
+    this.repairs = new Repairs(owner, isDue, log);
+    const reload = (): Promise<void> => this.reload();
+    this.follower = new Follower(owner, { isDue, reload, repairAll: () => this.repairs.repairAll() }, log);
   }
 
   /** Null until it was read, and when the database has no tviews. */
@@ -115,8 +117,9 @@ export class Catalog {
             tview: `${tview.schema}.${tview.name}`,
             resume: `tviews resume ${writtenName(tview)}`,
           }));
-        this.#warnOfFamilies(registry?.changedFamilies ?? []);
       } while (this.#readAgain);
+      // What is told of, by whoever it was, may be a change of what others read; what is not told of is looked for now and then.
+      this.follower.followSoon(0);
     } catch (error) {
       this.#log.warn(
         { err: error },
@@ -135,15 +138,6 @@ export class Catalog {
   async flush(changes: string): Promise<void> {
     if (this.#client === null) throw new Error('there is no owner connection');
     await flushForNoWriter(executorOf(this.#client), changes);
-  }
-
-  /** Once for each change: nothing else would tell of a partition that came with rows, or took some away. */
-  #warnOfFamilies(changed: readonly ChangedFamily[]): void {
-    const found = new Set(changed.map(describeChange));
-    for (const change of found) {
-      if (!this.#warned.has(change)) this.#log.warn(change);
-    }
-    this.#warned = found;
   }
 
   #lost(error: Error | null): void {
@@ -167,7 +161,7 @@ export class Catalog {
     if (this.#retry !== null) clearTimeout(this.#retry);
     const client = this.#client;
     this.#client = null;
-    await Promise.all([client?.end(), this.repairs.close()]);
+    await Promise.all([client?.end(), this.repairs.close(), this.follower.close()]);
   }
 }
 

@@ -70,6 +70,11 @@ export class Repairs {
     }
   }
 
+  /** For whoever has just left something. Never rejects. */
+  repairAll(): Promise<void> {
+    return this.#lookForLeftovers();
+  }
+
   async #lookForLeftovers(): Promise<void> {
     if (!this.#isDue() || performance.now() < this.#pausedUntil) return;
     try {

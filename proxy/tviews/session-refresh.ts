@@ -39,6 +39,8 @@ export class DatabaseSessionRefresh implements SessionRefresh {
   #outdated = false;
   /** Records of this transaction's flushes, to be looked at when it has committed. */
   readonly #toRepair: string[] = [];
+  /** This transaction has run what may have changed the schema. */
+  #schemaChange: 'likely' | 'possible' | 'none' = 'none';
 
   constructor(catalog: Catalog, settings: RefreshSettings, metrics: Metrics, log: Logger) {
     this.#catalog = catalog;
@@ -140,10 +142,22 @@ export class DatabaseSessionRefresh implements SessionRefresh {
     return true;
   }
 
+  onSchemaChange(isLikely: boolean): void {
+    if (isLikely) this.#schemaChange = 'likely';
+    else if (this.#schemaChange === 'none') this.#schemaChange = 'possible';
+  }
+
   repair(): Promise<void> | null {
-    if (this.#toRepair.length === 0) return null;
+    const schemaChange = this.#schemaChange;
+    this.#schemaChange = 'none';
+    if (schemaChange === 'possible') this.#catalog.follower.followSoon();
+    const follows = schemaChange === 'likely' && this.#catalog.snapshot !== null;
+    if (this.#toRepair.length === 0) return follows ? this.#catalog.follower.follow() : null;
     const records = this.#toRepair.splice(0);
-    return Promise.all(records.map((record) => this.#catalog.repairs.repair(record))).then(() => undefined);
+    return Promise.all([
+      ...records.map((record) => this.#catalog.repairs.repair(record)),
+      ...(follows ? [this.#catalog.follower.follow()] : []),
+    ]).then(() => undefined);
   }
 
   flushLate(): void {

@@ -2,7 +2,6 @@
  * Installs a definition: the view, its plan, the table, the capture of its sources, the refresh and flush functions, and
  * the first fill — in an order in which no writer can slip through between capture and fill.
  */
-import { isDeepStrictEqual } from 'node:util';
 import type { FullRefresh } from '../definition/full-refresh.ts';
 import type { Advice, CreateTview, QualifiedName, RefreshPlan } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
@@ -23,6 +22,7 @@ import {
   movedOf,
   type RegisteredTview,
   type Registry,
+  readsTheSame,
   requireInPlace,
   sourcesOf,
   tablesBelow,
@@ -345,6 +345,7 @@ async function register(
   const tview: RegisteredTview = {
     id: row!.id,
     oid: Number(oids!.table),
+    viewOid: Number(oids!.view),
     schema: plan.table.schema,
     name: plan.table.name,
     requestedKey: statement.key,
@@ -354,6 +355,7 @@ async function register(
     view: plan.view,
     sourceIds,
     isSuspended: false,
+    problem: null,
   };
   return { ...registry, tviews: [...registry.tviews, tview], sources };
 }
@@ -433,38 +435,6 @@ async function compileProbe(
     await executor.query(`DROP VIEW ${quoteQualified(probe)}`);
     return { plan, hasSameText: row!.same === true };
   });
-}
-
-/** Whether CREATE OR REPLACE TVIEW lets a plan stand, of a definition whose text is the same. */
-export function readsTheSame(
-  now: RefreshPlan,
-  { plan, sourceIds }: RegisteredTview,
-  { sources }: Registry,
-): boolean {
-  // Not those in the plan: in one from a dump they are another database's.
-  const oids = sourceIds.map((id) => sources.find((source) => source.id === id)?.oid);
-  return isDeepStrictEqual(
-    whatIsRead(
-      now,
-      now.sources.map(({ oid }) => oid),
-    ),
-    whatIsRead(plan, oids),
-  );
-}
-
-/**
- * What of a plan follows from the catalog: the tables, and how their changes reach the key, which a view below may say
- * otherwise by now of the same columns.
- */
-function whatIsRead({ columns, key, sources }: RefreshPlan, oids: readonly (number | undefined)[]): unknown {
-  const read = sources
-    .map(({ table, kind, form = 'table', referencedColumns, primaryKey, linkColumns, occurrences }, i) => {
-      const keys = occurrences.map(({ mapping, keyQuery }) => ({ mapping, keyQuery }));
-      return { oid: oids[i] ?? 0, table, kind, form, referencedColumns, primaryKey, linkColumns, keys };
-    })
-    .toSorted((one, other) => one.oid - other.oid);
-  // The registry's plan has been through JSON.
-  return JSON.parse(JSON.stringify({ columns, key, read }));
 }
 
 /** Puts the capture on partitions that were not there when it was generated last. */

@@ -87,21 +87,24 @@ export async function dropRegistered(
     await generateSources(executor, { ...remaining, sources: registry.sources }, tview, { moved: 'leave' });
     await executor.query('DELETE FROM tviews.source WHERE id = ANY ($1)', [orphaned.map(({ id }) => id)]);
     await generateFlush(executor, remaining);
-    // By their names: an earlier version of ours may have made them with other arguments.
-    const generated = await executor.query<{ signature: string }>(
-      `SELECT p.oid::pg_catalog.regprocedure::text AS signature
-       FROM pg_catalog.pg_proc AS p
-       WHERE p.pronamespace = 'tviews'::pg_catalog.regnamespace AND p.proname = ANY ($1)`,
-      [
-        [refreshFunctionName, compareFunctionName, compareCostFunctionName].map((nameOf) =>
-          nameOf(tview.plan.table.name, tview.id),
-        ),
-      ],
-    );
-    await executor.query(
-      `${generated.map(({ signature }) => `DROP FUNCTION ${signature};`).join('\n')}
-       DROP SEQUENCE tviews.${ticketName(tview.id)}`,
-    );
+    await dropGenerated(executor, tview);
+    await executor.query(`DROP SEQUENCE tviews.${ticketName(tview.id)}`);
     return remaining;
   });
+}
+
+/** The functions that are named after it. */
+export async function dropGenerated(executor: SqlExecutor, { id, plan }: RegisteredTview): Promise<void> {
+  const names = [refreshFunctionName, compareFunctionName, compareCostFunctionName].map((nameOf) =>
+    nameOf(plan.table.name, id),
+  );
+  // By their names: an earlier version of ours may have made them with other arguments.
+  const generated = await executor.query<{ signature: string }>(
+    `SELECT p.oid::pg_catalog.regprocedure::text AS signature
+     FROM pg_catalog.pg_proc AS p
+     WHERE p.pronamespace = 'tviews'::pg_catalog.regnamespace AND p.proname = ANY ($1)`,
+    [names],
+  );
+  if (generated.length === 0) return;
+  await executor.query(generated.map(({ signature }) => `DROP FUNCTION ${signature};`).join('\n'));
 }

@@ -11,7 +11,6 @@ import type { WantedIndex } from '../definition/index-advice.ts';
 import type { Advice, Column, Occurrence, QualifiedName, RefreshPlan, Source } from '../definition/plan.ts';
 import type { PathNode } from '../definition/tree.ts';
 import { RefusedDefinition, TviewsError } from '../errors/errors.ts';
-import { readsTheSame } from './apply.ts';
 import type { SqlExecutor } from './executor.ts';
 import { quoteIdentifier, quoteLiteral } from './identifier.ts';
 import { imagesRelation } from './image.ts';
@@ -26,6 +25,7 @@ import {
   type RegisteredTview,
   type Registry,
   readersOf,
+  readsTheSame,
   requireInPlace,
   requireTview,
   tablesBelow,

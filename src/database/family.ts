@@ -79,7 +79,11 @@ export async function leaveForRepair(
   else if (found!.images !== null) await recordRepair(executor, { s: id, r: found!.images });
 }
 
-async function recordRepair(executor: SqlExecutor, change: Readonly<Record<string, unknown>>): Promise<void> {
+/** Leaves a change to be looked at when this has committed. */
+export async function recordRepair(
+  executor: SqlExecutor,
+  change: Readonly<Record<string, unknown>>,
+): Promise<void> {
   await executor.query('INSERT INTO tviews.repair (changes) VALUES ($1::text::jsonb)', [
     JSON.stringify([change]),
   ]);
@@ -111,9 +115,7 @@ export function describeChange({ schema, name, come, gone, isPartitioned }: Chan
     ...(come.length === 0 ? [] : [`${come.join(', ')} came`]),
     ...(gone.length === 0 ? [] : [`${gone.join(', ')} went`]),
   ];
-  // Plans made for a table that stood alone believe its keys.
-  const replace = isPartitioned ? '' : ', CREATE OR REPLACE TVIEW of what reads it';
-  return `${isPartitioned ? 'partitions' : 'family'} of ${schema}.${name} changed: ${parts.join('; ')}: run "tviews init"${replace}, then "tviews verify --repair"`;
+  return `${isPartitioned ? 'partitions' : 'family'} of ${schema}.${name} changed: ${parts.join('; ')}: run "tviews init", then "tviews verify --repair"`;
 }
 
 export interface TableLock {

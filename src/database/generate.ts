@@ -24,7 +24,6 @@ import { refreshFunction } from './refresh-function.ts';
 import {
   capturedSource,
   flushedTviews,
-  isBroken,
   movedOf,
   type RegisteredTview,
   type Registry,
@@ -240,9 +239,8 @@ export async function stampTicket(executor: SqlExecutor, tview: number): Promise
 export async function generateEverything(executor: SqlExecutor, registry: Registry): Promise<void> {
   for (const { id } of registry.sources) await generateCapture(executor, registry, id);
   for (const tview of registry.tviews) {
-    // What is broken can only be dropped or replaced, and for that it need not be generated; nor need what is suspended.
-    const canWait = tview.isSuspended ? movedOf(registry, tview).length > 0 : isBroken(registry, tview);
-    if (!canWait) await generateRefresh(executor, registry, tview);
+    // What is broken, or could not be followed, is as it was until it is dropped or replaced.
+    if (movedOf(registry, tview).length === 0) await generateRefresh(executor, registry, tview);
     // As when it was created: under another protocol nobody may have left one, and older snapshots are still about.
     await stampTicket(executor, tview.id);
   }

@@ -1,9 +1,20 @@
 /** Reads the registry: for people (list, status) and for the proxy. */
 import type { Advice, QualifiedName } from '../definition/plan.ts';
+import { display } from '../definition/refuse.ts';
 import type { SqlExecutor } from './executor.ts';
 import { type ChangedFamily, changedFamilies } from './family.ts';
 import { readMigrations, sqlFile } from './files.ts';
-import { loadRegistry, type Moved, movedOf, requireCurrent, requireInstalled } from './registry.ts';
+import { outdatedTviews } from './outdated.ts';
+import {
+  loadRegistry,
+  type Moved,
+  movedOf,
+  type Problem,
+  type Registry,
+  requireCurrent,
+  requireInstalled,
+} from './registry.ts';
+import { rolledBack } from './session.ts';
 
 const listSql = sqlFile('list.sql');
 const blindSql = sqlFile('blind-sources.sql');
@@ -96,6 +107,38 @@ export interface Status {
   readonly suspended: readonly (QualifiedName & { readonly since: Date })[];
   /** What tviews read by a name it has no more: renamed, replaced by another table of its name, or dropped. */
   readonly moved: readonly Moved[];
+  readonly definitions: readonly ChangedDefinition[];
+}
+
+/** A tview of which the catalog says something else than when its plan was made. */
+export interface ChangedDefinition {
+  readonly tview: QualifiedName;
+  /** Why it cannot be followed; null where nobody has tried. */
+  readonly problem: Problem | null;
+}
+
+/** For people: what is to be done. */
+export function describeDefinition({ tview, problem }: ChangedDefinition): string {
+  const name = display(tview);
+  if (problem === null)
+    return `what tview ${name} reads was changed: run "tviews init", then "tviews verify --repair"`;
+  const { message, detail, hint } = problem;
+  const why = [detail, hint].filter((part) => part !== null).join(' ');
+  return `tview ${name} cannot follow a change of the schema: ${message}${why === '' ? '' : `. ${why}`}`;
+}
+
+/** `executor` must not be inside a transaction. */
+export async function changedDefinitions(
+  executor: SqlExecutor,
+  registry: Registry,
+): Promise<ChangedDefinition[]> {
+  return await rolledBack(executor, 'READ ONLY', async () => {
+    const outdated = await outdatedTviews(executor, registry, { again: true });
+    return outdated.map(({ tview, state }) => ({
+      tview: tview.table ?? tview,
+      problem: tview.problem?.state === state ? tview.problem : null,
+    }));
+  });
 }
 
 export async function status(executor: SqlExecutor): Promise<Status> {
@@ -115,6 +158,7 @@ export async function status(executor: SqlExecutor): Promise<Status> {
       changedFamilies: [],
       suspended: [],
       moved: [],
+      definitions: [],
     };
   }
   const [row] = await executor.query<{ done: number[]; tviews: string; sources: string; queued: string }>(
@@ -139,6 +183,7 @@ export async function status(executor: SqlExecutor): Promise<Status> {
     changedFamilies: isCurrent ? await changedFamilies(executor) : [],
     suspended: isCurrent ? await executor.query<Status['suspended'][number]>(suspendedTviews) : [],
     moved: registry?.tviews.flatMap((tview) => movedOf(registry, tview)) ?? [],
+    definitions: registry === null ? [] : await changedDefinitions(executor, registry),
   };
 }
 
@@ -162,7 +207,6 @@ export interface ProxyRegistry {
     /** Other tables whose statements can write rows of it: partitions, children, what it is a partition of. */
     readonly members: readonly string[];
   })[];
-  readonly changedFamilies: readonly ChangedFamily[];
   readonly tviews: readonly (NamedObject & { readonly isSuspended: boolean })[];
   /** Views that read tviews, directly or through other views, with the ids of those tviews. */
   readonly views: readonly {
@@ -194,7 +238,6 @@ export async function readRegistry(executor: SqlExecutor): Promise<ProxyRegistry
   const { sources, tviews, views, secret, claim, flush } = row!;
   return {
     sources,
-    changedFamilies: await changedFamilies(executor),
     tviews,
     views,
     secret,

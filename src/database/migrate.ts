@@ -3,15 +3,19 @@ import { SqlState, TviewsError } from '../errors/errors.ts';
 import { dropRegistered } from './drop.ts';
 import type { SqlExecutor } from './executor.ts';
 import { readMigrations } from './files.ts';
+import { type Followed, followSchema } from './follow.ts';
 import { generateEverything } from './generate.ts';
 import { applyLock, defaultLockSpace, loadRegistry, requireInstalled } from './registry.ts';
 import { inTransaction } from './session.ts';
 
 /**
  * Creates or updates schema tviews, in one transaction of its own. Needs CREATE on the database the first time, and to be
- * the schema's owner afterwards. The numbers of the migrations that ran; empty where all had.
+ * the schema's owner afterwards. Follows what was changed of the schema since. The numbers of the migrations that ran; empty where
+ * all had.
  */
-export async function init(executor: SqlExecutor): Promise<{ applied: number[] }> {
+export async function init(
+  executor: SqlExecutor,
+): Promise<{ applied: number[]; followed: readonly Followed[] }> {
   return await inTransaction(executor, async () => {
     // Two that start together: the second waits, and then finds everything done.
     await lockBeforeSettings(executor);
@@ -28,9 +32,10 @@ export async function init(executor: SqlExecutor): Promise<{ applied: number[] }
       ]);
       applied.push(migration.number);
     }
+    const { tviews } = await followSchema(executor, await loadRegistry(executor), { again: true });
     // The generated part always: a new version of this program may generate better functions from the same plans.
     await generateEverything(executor, await loadRegistry(executor));
-    return { applied };
+    return { applied, followed: tviews.filter(({ outcome }) => outcome !== 'noted') };
   });
 }
 

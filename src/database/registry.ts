@@ -1,4 +1,5 @@
 /** What is registered in the database, as values; and the generator's inputs derived from it. */
+import { isDeepStrictEqual } from 'node:util';
 import {
   type Column,
   changesEverything,
@@ -21,6 +22,8 @@ export interface RegisteredTview {
   readonly id: number;
   /** Of the table tv_x. */
   readonly oid: number;
+  /** Of v_x. */
+  readonly viewOid: number;
   readonly schema: string;
   readonly name: string;
   readonly requestedKey: readonly string[] | null;
@@ -34,6 +37,16 @@ export interface RegisteredTview {
   readonly sourceIds: readonly number[];
   /** Goes stale until it is resumed: nothing is captured for it, and flush does not know it (suspend.ts). */
   readonly isSuspended: boolean;
+  readonly problem: Problem | null;
+}
+
+/** Why a change of the schema could not be followed (follow.ts). */
+export interface Problem {
+  /** Of what: nobody has to try again before it is another. */
+  readonly state: string;
+  readonly message: string;
+  readonly detail: string | null;
+  readonly hint: string | null;
 }
 
 export interface RegisteredSource {
@@ -206,7 +219,7 @@ export function requireInPlace(registry: Registry, tview: RegisteredTview): void
     SqlState.objectNotInPrerequisiteState,
     `tview ${name} was created when ${display(now)} was called ${display(was)}`,
     {
-      hint: `Rename ${display(now)} back to ${display(was)}, or run CREATE OR REPLACE TVIEW ${name} with its definition.`,
+      hint: `Run "tviews init", which follows the change; or CREATE OR REPLACE TVIEW ${name} with its definition.`,
     },
   );
 }
@@ -351,4 +364,36 @@ export function flushedTviews(registry: Registry): FlushedTview[] {
     sourceIds: tview.sourceIds,
     ownSourceId: registry.sources.find(({ id, oid }) => oid === tview.oid && isRead(id))?.id ?? null,
   }));
+}
+
+/** Whether CREATE OR REPLACE TVIEW lets a plan stand, of a definition whose text is the same. */
+export function readsTheSame(
+  now: RefreshPlan,
+  { plan, sourceIds }: RegisteredTview,
+  { sources }: Registry,
+): boolean {
+  // Not those in the plan: in one from a dump they are another database's.
+  const oids = sourceIds.map((id) => sources.find((source) => source.id === id)?.oid);
+  return isDeepStrictEqual(
+    whatIsRead(
+      now,
+      now.sources.map(({ oid }) => oid),
+    ),
+    whatIsRead(plan, oids),
+  );
+}
+
+/**
+ * What of a plan follows from the catalog: the tables, and how their changes reach the key, which a view below may say
+ * otherwise by now of the same columns.
+ */
+function whatIsRead({ columns, key, sources }: RefreshPlan, oids: readonly (number | undefined)[]): unknown {
+  const read = sources
+    .map(({ table, kind, form = 'table', referencedColumns, primaryKey, linkColumns, occurrences }, i) => {
+      const keys = occurrences.map(({ mapping, keyQuery }) => ({ mapping, keyQuery }));
+      return { oid: oids[i] ?? 0, table, kind, form, referencedColumns, primaryKey, linkColumns, keys };
+    })
+    .toSorted((one, other) => one.oid - other.oid);
+  // The registry's plan has been through JSON.
+  return JSON.parse(JSON.stringify({ columns, key, read }));
 }

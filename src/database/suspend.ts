@@ -4,7 +4,7 @@
  */
 import type { QualifiedName } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
-import { compileAgain, readsTheSame } from './apply.ts';
+import { compileAgain } from './apply.ts';
 import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';
 import { generateFlush, generateRefresh, generateSources } from './generate.ts';
@@ -15,6 +15,7 @@ import {
   type RegisteredTview,
   type Registry,
   readersOf,
+  readsTheSame,
   requireInPlace,
   requireTview,
   sourcesOf,
@@ -103,7 +104,7 @@ async function requireSamePlan(
     `the definition of tview ${name} does not read what it did when the tview was created`,
     {
       detail: 'A column or a key of a source, or a view below it, has changed.',
-      hint: `Run CREATE OR REPLACE TVIEW ${name} with its definition, which fills it anew and keeps it in step.`,
+      hint: `Run "tviews init", which follows the change, and resume it then; or CREATE OR REPLACE TVIEW ${name} with its definition.`,
     },
   );
 }

@@ -204,10 +204,56 @@ export async function loadCatalog(
   isTview: (oid: number) => Promise<boolean> | boolean,
 ): Promise<Catalog> {
   const rootOid = await findView(executor, view);
+  const read = await loadRead(executor, [rootOid], isTview);
+  return { root: read.relations.get(rootOid)!, ...read };
+}
+
+/** The same of many views by their oids, in as few statements. One that is none, or no more, is left out. */
+export async function loadCatalogs(
+  executor: SqlExecutor,
+  views: readonly number[],
+  isTview: (oid: number) => boolean,
+): Promise<ReadonlyMap<number, Catalog>> {
+  await requireEmptyPath(executor);
+  const read = await loadRead(executor, views, isTview);
+  return new Map(
+    views.flatMap((oid) => {
+      const root = read.relations.get(oid);
+      return root === undefined || !read.views.has(oid)
+        ? []
+        : [[oid, { root, ...readBy(oid, read) }] as const];
+    }),
+  );
+}
+
+type Read = Pick<Catalog, 'relations' | 'views'>;
+
+/** Of what was loaded for several, what one of them reads. */
+function readBy(root: number, read: Read): Read {
   const relations = new Map<number, CatalogRelation>();
   const views = new Map<number, CatalogView>();
-  await loadRelations(executor, [rootOid], () => false, relations);
-  let frontier = [rootOid];
+  const visit = (oid: number): void => {
+    const relation = read.relations.get(oid);
+    if (relation === undefined || relations.has(oid)) return;
+    relations.set(oid, relation);
+    const view = read.views.get(oid);
+    if (view === undefined) return;
+    views.set(oid, view);
+    for (const below of view.reads.keys()) visit(below);
+  };
+  visit(root);
+  return { relations, views };
+}
+
+async function loadRead(
+  executor: SqlExecutor,
+  roots: readonly number[],
+  isTview: (oid: number) => Promise<boolean> | boolean,
+): Promise<Read> {
+  const relations = new Map<number, CatalogRelation>();
+  const views = new Map<number, CatalogView>();
+  await loadRelations(executor, roots, () => false, relations);
+  let frontier = [...roots];
   while (frontier.length > 0) {
     const rows = await executor.query<ViewRow>(viewsQuery, [frontier]);
     const found = new Set<number>();
@@ -219,26 +265,31 @@ export async function loadCatalog(
     await loadRelations(executor, [...found], isTview, relations);
     frontier = [...found].filter((oid) => relations.get(oid)?.relkind === 'v');
   }
-  return { root: relations.get(rootOid)!, relations, views };
+  return { relations, views };
 }
 
 async function findView(executor: SqlExecutor, view: QualifiedName): Promise<number> {
-  const [row] = await executor.query<{ oid: string | null; path: string }>(
-    `SELECT (SELECT class.oid::int8
-             FROM pg_catalog.pg_class AS class
-             JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
-             WHERE namespace.nspname = $1 AND class.relname = $2 AND class.relkind = 'v') AS oid,
-            pg_catalog.current_setting('search_path') AS path`,
+  await requireEmptyPath(executor);
+  const [row] = await executor.query<{ oid: string }>(
+    `SELECT class.oid::int8
+     FROM pg_catalog.pg_class AS class
+     JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
+     WHERE namespace.nspname = $1 AND class.relname = $2 AND class.relkind = 'v'`,
     [view.schema, view.name],
   );
-  // With anything in the path, names would be deparsed without their schema and could be resolved to another object.
-  if (row === undefined || !['', '""'].includes(row.path)) {
-    throw new TviewsError(SqlState.internalError, 'definitions are compiled under an empty search_path');
-  }
-  if (row.oid === null) {
+  if (row === undefined) {
     throw new TviewsError(SqlState.undefinedTable, `view "${view.schema}.${view.name}" does not exist`);
   }
   return Number(row.oid);
+}
+
+/** With anything in the path, names would be deparsed without their schema and could be resolved to another object. */
+async function requireEmptyPath(executor: SqlExecutor): Promise<void> {
+  const [row] = await executor.query<{ path: string }>(
+    `SELECT pg_catalog.current_setting('search_path') AS path`,
+  );
+  if (row !== undefined && ['', '""'].includes(row.path)) return;
+  throw new TviewsError(SqlState.internalError, 'definitions are compiled under an empty search_path');
 }
 
 function catalogView(row: ViewRow): CatalogView {

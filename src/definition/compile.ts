@@ -4,6 +4,7 @@
  */
 import type { SqlExecutor } from '../database/executor.ts';
 import { RefusedDefinition } from '../errors/errors.ts';
+import { basisOf } from './basis.ts';
 import { type Catalog, type CatalogColumn, type CatalogRelation, loadCatalog } from './catalog.ts';
 import { derivePaths, type OccurrencePath } from './derive.ts';
 import { refuseNondeterminism } from './determinism.ts';
@@ -48,7 +49,9 @@ export interface AnalysedDefinition {
 
 /** The executor's transaction must have an empty search_path, so that every name is deparsed with its schema. */
 export async function compileDefinition(executor: SqlExecutor, input: CompileInput): Promise<RefreshPlan> {
-  return writePlan(await analyseDefinition(executor, input), input);
+  const analysed = await analyseDefinition(executor, input);
+  const plan = writePlan(analysed, input);
+  return { ...plan, basis: await basisOf(executor, analysed, plan) };
 }
 
 /** Under the same search_path. */

@@ -141,6 +141,58 @@ export interface RefreshPlan {
   /** Null where values cannot be locked; absent in plans from before there were such locks. Then the tview is one lock. */
   readonly locks?: ValueLocks | null;
   readonly advice: readonly Advice[];
+  /** Absent in plans from before changes of the schema were followed. */
+  readonly basis?: Basis;
+}
+
+/** What a plan was made from, to tell what of that has changed (basis.ts). */
+export interface Basis {
+  /** Of all that the compiler reads, by names: it changes with whatever may make another plan. */
+  readonly fingerprint: string;
+  /** Where oids and numbers of columns mean what they do here: in another database, restored from this one's dump, they are others. */
+  readonly home: string;
+  /** Of the definition's stored parse trees, and of the views' below: no rename changes them, CREATE OR REPLACE VIEW does. */
+  readonly trees: string;
+  /** Types from outside PostgreSQL that the definition handles, with what is shown of their values. */
+  readonly types: readonly TypeFacts[];
+  readonly outline: Outline;
+}
+
+export interface TypeFacts {
+  readonly oid: number;
+  readonly name: string;
+  /** Of an enum, in order. */
+  readonly labels: readonly { readonly oid: number; readonly label: string }[];
+  /** Of a composite, in order. */
+  readonly attributes: readonly { readonly number: number; readonly name: string; readonly type: string }[];
+  readonly hasJsonCast: boolean;
+}
+
+/** The plan without names: tables by oid, columns by number. Two plans of one outline differ by names alone. */
+export interface Outline {
+  /** In the order of `RefreshPlan.sources`. */
+  readonly sources: readonly {
+    readonly oid: number;
+    readonly kind: Source['kind'];
+    readonly form: Form;
+    readonly links: readonly number[];
+    readonly linkTypes: readonly string[];
+    readonly reads: readonly number[];
+    readonly primaryKey: readonly number[] | null;
+    readonly mappings: readonly Occurrence['mapping'][];
+    /** Names of all columns the plan has something to do with, as they were. */
+    readonly names: readonly { readonly number: number; readonly name: string }[];
+  }[];
+  readonly key: readonly string[];
+  /** The way of each bounded occurrence to the key, as JSON. */
+  readonly paths: readonly string[];
+  readonly edges: readonly {
+    readonly far: number;
+    readonly near: number;
+    readonly links: readonly (readonly [far: number, near: number, isHashed: boolean])[];
+    readonly exclusive: Edge['exclusive'];
+  }[];
+  readonly isComputedWhole: boolean;
 }
 
 /** A `CREATE TVIEW` statement, or one of pg_tviews' forms of it, as written. */

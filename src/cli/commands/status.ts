@@ -2,7 +2,8 @@
 import type { Command } from 'commander';
 import { describeChange } from '../../database/family.ts';
 import { writtenName } from '../../database/identifier.ts';
-import { status } from '../../database/list.ts';
+import { describeDefinition, status } from '../../database/list.ts';
+import { display } from '../../definition/refuse.ts';
 import { onDatabase } from '../database-command.ts';
 import type { Surroundings } from '../terminal.ts';
 
@@ -25,7 +26,9 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
         changedFamilies,
         suspended,
         moved,
+        definitions,
       } = found;
+      const isMoved = (name: string): boolean => moved.some(({ tview }) => display(tview) === name);
       if (!installed)
         return { data: found, lines: ['schema     not installed: run "tviews init"'], ok: false };
       return {
@@ -37,7 +40,8 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
           blindTables.length === 0 &&
           changedFamilies.length === 0 &&
           suspended.length === 0 &&
-          moved.length === 0,
+          moved.length === 0 &&
+          definitions.length === 0,
         lines: [
           `schema     ${pendingMigrations.length === 0 ? 'installed and current' : 'not current: run "tviews init"'}`,
           `tviews     ${tviews}, of ${sources} sources`,
@@ -46,7 +50,7 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
           ...(toRepair === 0
             ? []
             : [
-                `repair     ${toRepair} REPEATABLE READ or SERIALIZABLE transactions are to be looked at again: run "tviews verify --repair"`,
+                `repair     what ${toRepair} REPEATABLE READ or SERIALIZABLE transactions or changes of the schema have left is to be looked at again: run "tviews verify --repair"`,
               ]),
           ...blindTables.map(
             ({ schema, name, events }) =>
@@ -59,8 +63,12 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
           ),
           ...moved.map(
             ({ tview, was, now }) =>
-              `moved      ${was.schema}.${was.name} of tview ${tview.schema}.${tview.name} ${now === null ? 'does not exist any more: drop or replace the tview' : `is ${now.schema}.${now.name} now: rename it back, or replace the tview`}`,
+              `moved      ${was.schema}.${was.name} of tview ${tview.schema}.${tview.name} ${now === null ? 'does not exist any more: drop or replace the tview' : `is ${now.schema}.${now.name} now: run "tviews init"`}`,
           ),
+          ...definitions
+            // Said above, and nothing else is the matter.
+            .filter(({ tview, problem }) => problem !== null || !isMoved(display(tview)))
+            .map((definition) => `definition ${describeDefinition(definition)}`),
         ],
       };
     },

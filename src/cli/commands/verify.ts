@@ -1,6 +1,7 @@
 /** `tviews verify [NAME…] [--repair]`: compares tviews with their definitions, row by row, and says what differs. */
 import { type Command, InvalidArgumentError } from 'commander';
 import { changedFamilies, describeChange } from '../../database/family.ts';
+import { changedDefinitions, describeDefinition } from '../../database/list.ts';
 import { loadRegistry } from '../../database/registry.ts';
 import { repairPending } from '../../database/repair.ts';
 import {
@@ -56,6 +57,7 @@ export function addVerify(program: Command, surroundings: Surroundings): void {
         progress.done();
       }
       const families = await changedFamilies(connection);
+      const definitions = await changedDefinitions(connection, await loadRegistry(connection));
       const complete = verified.length === names.length && verified.every((one) => one.complete);
       return {
         ok:
@@ -70,6 +72,7 @@ export function addVerify(program: Command, surroundings: Surroundings): void {
           ...pending.failures.map((failure) => `  that fails: ${failure}`),
           ...verified.flatMap(describe),
           ...families.map(describeChange),
+          ...definitions.map(describeDefinition),
           ...(complete ? [] : [`stopped: ${verified.length} of ${plural(names.length, 'tview')} begun`]),
         ],
       };

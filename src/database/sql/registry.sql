@@ -16,7 +16,7 @@ SELECT
         'requestedKey', t.requested_key, 'keyOperators', t.key_operators, 'plan', t.plan,
         'table', (SELECT r.name FROM relation AS r WHERE r.oid = t.relation),
         'view', (SELECT r.name FROM relation AS r WHERE r.oid = t.view),
-        'isSuspended', t.suspended_at IS NOT NULL,
+        'viewOid', t.view::oid::bigint, 'isSuspended', t.suspended_at IS NOT NULL, 'problem', t.problem,
         'sourceIds', COALESCE((
           SELECT pg_catalog.jsonb_agg(ts.source ORDER BY ts.place)
           FROM tviews.tview_source AS ts

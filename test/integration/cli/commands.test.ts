@@ -113,15 +113,40 @@ test('status counts what is installed, and finds a source that is no longer watc
   await admin.query('ALTER TABLE shop.tb_review ENABLE TRIGGER USER');
 });
 
-test('status finds a source that was renamed', async () => {
+test('status finds a source that was renamed, and init follows', async () => {
   const owner = await database.client();
   await owner.query('ALTER TABLE shop.tb_review RENAME TO tb_opinion');
   const moved = await run('status');
   expect(moved.exitCode).toBe(1);
   expect(moved.stdout).toContain(
-    'moved      shop.tb_review of tview shop.tv_product is shop.tb_opinion now: rename it back, or replace the tview\n',
+    'moved      shop.tb_review of tview shop.tv_product is shop.tb_opinion now: run "tviews init"\n',
   );
+  expect(moved.stdout).not.toContain('definition');
+  expect((await run('init')).stdout).toBe(`schema tviews is up to date
+tview shop.tv_product follows names and keys that were changed; its rows are as they were
+`);
+  expect(await run('status')).toMatchObject({ exitCode: 0 });
   await owner.query('ALTER TABLE shop.tb_opinion RENAME TO tb_review');
+  await run('init');
+  expect(await run('status')).toMatchObject({ exitCode: 0 });
+});
+
+test('status, verify and init say what cannot be followed, and the way out', async () => {
+  const owner = await database.client();
+  const sentence =
+    'tview shop.tv_product cannot follow a change of the schema: table with row level security shop.tb_review';
+  await owner.query('ALTER TABLE shop.tb_review ENABLE ROW LEVEL SECURITY');
+  const untried = await run('status');
+  expect(untried.exitCode).toBe(1);
+  expect(untried.stdout).toContain(
+    'definition what tview shop.tv_product reads was changed: run "tviews init", then "tviews verify --repair"\n',
+  );
+  expect((await run('init')).stdout).toContain(sentence);
+  const refused = await run('status');
+  expect(refused.exitCode).toBe(1);
+  expect(refused.stdout).toContain(`definition ${sentence}`);
+  expect((await run('verify', 'shop.tv_product')).stdout).toContain(sentence);
+  await owner.query('ALTER TABLE shop.tb_review DISABLE ROW LEVEL SECURITY');
   expect(await run('status')).toMatchObject({ exitCode: 0 });
 });
 

@@ -108,6 +108,9 @@ export class FakeRefresh implements SessionRefresh {
   owesRepair = false;
   /** Resolves the repair under way; null when there is none. */
   repaired: (() => void) | null = null;
+  onSchemaChange(isLikely: boolean): void {
+    if (isLikely) this.owesRepair = true;
+  }
   onRepairOwed(): boolean {
     this.owesRepair = true;
     return true;

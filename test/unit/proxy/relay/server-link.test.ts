@@ -34,6 +34,9 @@ class Owner implements LinkOwner {
     this.told.push(`change ${text.length > 40 ? text.length : text}`);
     return true;
   }
+  onSchemaChange(isLikely: boolean): void {
+    this.told.push(`schema change, ${isLikely ? 'likely' : 'possible'}`);
+  }
   onRepairOwed(message: string): boolean {
     this.told.push(`repair owed: ${message}`);
     return true;
@@ -106,6 +109,33 @@ const talks: Record<string, Talk> = {
     said: [parsed, bound, rawMessage('n'), complete('COMMIT'), ready('I')],
     shown: [parsed, bound, rawMessage('n'), complete('COMMIT'), ready('I')],
     told: ['tag COMMIT', 'ready I'],
+  },
+  'what may have changed the schema is told, and nothing else': {
+    ask: (link) => forward(link, Kind.Query, Kind.Query),
+    said: [
+      ...[
+        complete('ALTER TABLE'),
+        complete('DELETE 1'),
+        complete('CREATE FUNCTION'),
+        complete('DO'),
+        ready('T'),
+      ],
+      ...[complete('CALL'), complete('COMMIT'), ready('I')],
+    ],
+    shown: [
+      ...[
+        complete('ALTER TABLE'),
+        complete('DELETE 1'),
+        complete('CREATE FUNCTION'),
+        complete('DO'),
+        ready('T'),
+      ],
+      ...[complete('CALL'), complete('COMMIT'), ready('I')],
+    ],
+    told: [
+      ...['schema change, likely', 'schema change, likely', 'ready T'],
+      ...['schema change, possible', 'tag COMMIT', 'ready I'],
+    ],
   },
   'changes are taken out': {
     ask: (link) => forward(link, Kind.Query),

@@ -331,6 +331,22 @@ describe('what a transaction that keeps its snapshot could not see', () => {
     expect(talk.atClient()).toEqual(['Z(I)']);
   });
 
+  test('nor what its DDL made of the schema: that is followed when it has committed', async () => {
+    const talk = conversation();
+    talk.sends(query('BEGIN'));
+    talk.answers(complete('BEGIN'), ready('T'));
+    talk.sends(query('ALTER TABLE t RENAME TO u'));
+    talk.answers(complete('ALTER TABLE'), ready('T'));
+    expect(talk.refresh.repaired).toBeNull();
+    talk.atClient();
+    talk.sends(query('COMMIT'));
+    talk.answers(complete('COMMIT'), ready('I'));
+    expect(talk.atClient()).toEqual(['C(COMMIT)']);
+    talk.refresh.repaired!();
+    await turn();
+    expect(talk.atClient()).toEqual(['Z(I)']);
+  });
+
   test('keeps nobody waiting who has sent more already', () => {
     const talk = conversation();
     talk.sends(query(INSERT), query('SELECT 1'));

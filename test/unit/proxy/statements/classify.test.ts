@@ -1,7 +1,12 @@
 /** What a statement may do, told from its first words: never too harmless. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { classify, isSingleStatement, StatementClass } from '../../../../proxy/statements/classify.ts';
+import {
+  classify,
+  isSingleStatement,
+  StatementClass,
+  schemaChangeOf,
+} from '../../../../proxy/statements/classify.ts';
 
 const classOf = (text: string): string => {
   const bytes = Buffer.from(text);
@@ -173,4 +178,58 @@ describe('whatever is sent', () => {
   test('one statement with any number of semicolons behind it is one', () => {
     expect(['SELECT 1', 'SELECT 1;', 'SELECT 1 ; ;\n'].map(single)).toEqual([true, true, true]);
   });
+});
+
+test.each<[ReturnType<typeof schemaChangeOf>, readonly string[]]>([
+  [
+    'likely',
+    [
+      ...[
+        'ALTER TABLE',
+        'ALTER VIEW',
+        'ALTER SCHEMA',
+        'ALTER TYPE',
+        'ALTER DOMAIN',
+        'ALTER INDEX',
+        'ALTER EXTENSION',
+      ],
+      ...[
+        'CREATE TABLE',
+        'CREATE VIEW',
+        'CREATE INDEX',
+        'CREATE CAST',
+        'DROP TABLE',
+        'DROP VIEW',
+        'DROP SCHEMA',
+      ],
+      ...['DROP INDEX', 'DROP CAST', 'DROP OWNED', 'REASSIGN OWNED', 'DO'],
+    ],
+  ],
+  ['possible', ['CALL', 'COMMIT PREPARED']],
+  [
+    'none',
+    [
+      ...[
+        'DELETE 1',
+        'SELECT 1',
+        'COMMIT',
+        'ROLLBACK',
+        'DISCARD ALL',
+        'CREATE ROLE',
+        'ALTER ROLE',
+        'CREATE SEQUENCE',
+      ],
+      ...[
+        'ANALYZE',
+        'COPY 3',
+        'DROP FUNCTION',
+        'CREATE TABLESPACE',
+        'DECLARE CURSOR',
+        'REINDEX',
+        'CLOSE CURSOR',
+      ],
+    ],
+  ],
+])('what a tag says of the schema: %s', (expected, tags) => {
+  for (const tag of tags) expect(schemaChangeOf(tag), tag).toBe(expected);
 });
