@@ -1,9 +1,9 @@
 /** Reads files of definitions and applies them: all of them are read first, so that a typing error changes nothing. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { applyInTransaction } from '../database/apply.ts';
 import { dropTview } from '../database/drop.ts';
 import type { SqlExecutor } from '../database/executor.ts';
+import { applyOnline, type Applied as OneApplied, type OnlineHooks } from '../database/online-apply.ts';
 import { inTransaction } from '../database/session.ts';
 import type { Advice, Located, TviewStatement } from '../definition/plan.ts';
 import { parseTviewStatements, placeOf, pointIntoText } from '../definition/statement.ts';
@@ -20,7 +20,7 @@ export interface Applied {
   readonly file: string;
   readonly line: number;
   readonly tview: string;
-  readonly action: 'created' | 'unchanged' | 'replaced' | 'skipped' | 'dropped';
+  readonly action: OneApplied['action'] | 'dropped';
   /** It goes stale, and was left so. */
   readonly isSuspended: boolean;
   /** Rows filled in. */
@@ -35,6 +35,7 @@ export interface ApplyOptions {
   readonly step?: (name: string) => void;
   /** After each, which an error behind it leaves as it is. */
   readonly done?: (applied: Applied) => void;
+  readonly hooks?: OnlineHooks;
 }
 
 /** The statements of the files, folders (their .sql files in name order) and `-`. */
@@ -57,7 +58,7 @@ export async function readDefinitions(
   return files;
 }
 
-/** One transaction per statement: what was applied before an error stays, and applying again is harmless. */
+/** Each statement by itself: what was applied before an error stays, and applying again is harmless. */
 export async function applyPaths(
   executor: SqlExecutor,
   paths: readonly string[],
@@ -78,7 +79,7 @@ export async function applyDefinitions(
       const tview = statement.schema === null ? statement.name : `${statement.schema}.${statement.name}`;
       options.step?.(tview);
       try {
-        const one = { file, line, tview, ...(await applyOne(executor, statement)) };
+        const one = { file, line, tview, ...(await applyOne(executor, statement, options.hooks)) };
         applied.push(one);
         options.done?.(one);
       } catch (error) {
@@ -92,8 +93,12 @@ export async function applyDefinitions(
 async function applyOne(
   executor: SqlExecutor,
   statement: TviewStatement,
+  hooks: OnlineHooks | undefined,
 ): Promise<Pick<Applied, 'action' | 'isSuspended' | 'rows' | 'advice'>> {
-  if (statement.kind === 'create') return applyInTransaction(executor, statement);
+  if (statement.kind === 'create') {
+    const { action, isSuspended, rows, advice } = await applyOnline(executor, statement, hooks);
+    return { action, isSuspended, rows, advice };
+  }
   const { action } = await inTransaction(executor, () => dropTview(executor, statement));
   return { action, isSuspended: false, rows: 0, advice: [] };
 }

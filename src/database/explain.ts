@@ -11,7 +11,6 @@ import type { WantedIndex } from '../definition/index-advice.ts';
 import type { Advice, Column, Occurrence, QualifiedName, RefreshPlan, Source } from '../definition/plan.ts';
 import type { PathNode } from '../definition/tree.ts';
 import { RefusedDefinition, TviewsError } from '../errors/errors.ts';
-import { readsTheSame } from './apply.ts';
 import type { SqlExecutor } from './executor.ts';
 import { quoteIdentifier, quoteLiteral } from './identifier.ts';
 import { imagesRelation } from './image.ts';
@@ -21,6 +20,7 @@ import { type Planned, planOf, type RelationSize, sizesOf } from './query-plan.t
 import { readableSql, reservedWords } from './readable-sql.ts';
 import { rowsByKey, there } from './refresh-function.ts';
 import {
+  type Construction,
   compilerInput,
   loadRegistry,
   type RegisteredTview,
@@ -33,6 +33,7 @@ import {
 import { rolledBack, withSettings } from './session.ts';
 import { refreshSettings } from './settings.ts';
 import { hang } from './text.ts';
+import { readsTheSame } from './wanted.ts';
 
 /** A table read from end to end costs this many bytes before it is worth a word. */
 const largeTable = 1 << 20;
@@ -97,6 +98,8 @@ export interface Explanation {
   readonly size: RelationSize;
   /** Then nothing of what follows happens until it is resumed. */
   readonly isSuspended: boolean;
+  /** Where not all rows are filled yet. */
+  readonly construction: Construction | null;
   readonly inForce: PlanInForce;
   readonly sources: readonly ExplainedSource[];
   readonly tree: readonly ExplainedNode[];
@@ -166,6 +169,7 @@ async function explainRegistered(
     definition: plan.definition,
     size: sizeOf(plan.table),
     isSuspended: tview.isSuspended,
+    construction: tview.construction,
     inForce: isSamePlan(plan, tview.plan)
       ? 'this'
       : readsTheSame(plan, tview, registry) && tview.plan.locks !== undefined

@@ -18,14 +18,28 @@ export function addApply(program: Command, surroundings: Surroundings): void {
       const total = files.reduce((sum, { statements }) => sum + statements.length, 0);
       const progress = reporter.progress('Applying', total);
       const applied: Applied[] = [];
+      const interrupt = new AbortController();
+      const letGo = surroundings.onInterrupt(() => interrupt.abort());
+      const sayWaiting = onceIn(notesEveryMs, (pids: readonly number[]) =>
+        reporter.note(
+          `waiting for transactions that began before: ${plural(pids.length, 'server process')} (${pids.join(', ')})`,
+        ),
+      );
       try {
         await applyDefinitions(connection, files, {
           step: (name) => progress.step(name),
           done: (one) => applied.push(one),
+          hooks: {
+            progress: (filled, keys) => progress.within(keys === 0 ? 1 : filled / keys),
+            waiting: sayWaiting,
+            signal: interrupt.signal,
+            cancel: () => connection.cancel(),
+          },
         });
       } catch (error) {
         throw new IncompleteError(outcomeOf(applied), error);
       } finally {
+        letGo();
         progress.done();
       }
       return outcomeOf(applied);
@@ -33,10 +47,22 @@ export function addApply(program: Command, surroundings: Surroundings): void {
   );
 }
 
+const notesEveryMs = 5_000;
+
+/** Does it at the first call, and then at most once in so many milliseconds. */
+function onceIn<T>(ms: number, work: (argument: T) => void): (argument: T) => void {
+  let last = Number.NEGATIVE_INFINITY;
+  return (argument) => {
+    if (performance.now() - last < ms) return;
+    last = performance.now();
+    work(argument);
+  };
+}
+
 const outcomeOf = (applied: readonly Applied[]): Outcome => ({
   data: { applied },
   lines: applied.flatMap(({ tview, action, isSuspended, rows, advice }) => [
-    `${tview}: ${action}${action === 'created' || action === 'replaced' ? `, ${plural(rows, 'row')}` : ''}`,
+    `${tview}: ${action}${['unchanged', 'skipped', 'dropped'].includes(action) ? '' : `, ${plural(rows, 'row')}`}`,
     ...(isSuspended ? [`  It is suspended: "tviews resume ${tview}" brings it in step.`] : []),
     ...advice.flatMap(({ message, hint }) => [`  ${message}`, `  HINT: ${hint}`]),
   ]),
