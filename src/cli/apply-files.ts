@@ -1,10 +1,11 @@
 /** Reads files of definitions and applies them: all of them are read first, so that a typing error changes nothing. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { ApplyPlanner, type PlannedAction } from '../database/apply-plan.ts';
 import { dropTview } from '../database/drop.ts';
 import type { SqlExecutor } from '../database/executor.ts';
 import { applyOnline, type Applied as OneApplied, type OnlineHooks } from '../database/online-apply.ts';
-import { inTransaction } from '../database/session.ts';
+import { inTransaction, rolledBack, sqlStateOf } from '../database/session.ts';
 import type { Advice, Located, TviewStatement } from '../definition/plan.ts';
 import { parseTviewStatements, placeOf, pointIntoText } from '../definition/statement.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
@@ -76,7 +77,7 @@ export async function applyDefinitions(
   for (const { file, text, statements } of files) {
     for (const located of statements) {
       const { statement, offset, line } = located;
-      const tview = statement.schema === null ? statement.name : `${statement.schema}.${statement.name}`;
+      const tview = nameOf(statement);
       options.step?.(tview);
       try {
         const one = { file, line, tview, ...(await applyOne(executor, statement, options.hooks)) };
@@ -89,6 +90,42 @@ export async function applyDefinitions(
   }
   return applied;
 }
+
+export interface Planned extends PlannedAction {
+  readonly file: string;
+  readonly line: number;
+  readonly tview: string;
+}
+
+/** What applying them would do. Nothing stays of it, and an error of one statement keeps no other from being looked at. */
+export async function planDefinitions(
+  executor: SqlExecutor,
+  files: readonly DefinitionFile[],
+  step: (name: string) => void,
+): Promise<{ readonly planned: readonly Planned[]; readonly refused: readonly ErrorInFile[] }> {
+  return await rolledBack(executor, 'READ WRITE', async () => {
+    const planner = await ApplyPlanner.begin(executor);
+    const planned: Planned[] = [];
+    const refused: ErrorInFile[] = [];
+    for (const { file, text, statements } of files) {
+      for (const located of statements) {
+        const { statement, offset, line } = located;
+        const tview = nameOf(statement);
+        step(tview);
+        try {
+          planned.push({ file, line, tview, ...(await planner.next(statement)) });
+        } catch (error) {
+          // Without an answer from the server there is none for the others either.
+          if (sqlStateOf(error) === undefined) throw error;
+          refused.push(inFile(file, text, offset, pointIntoText(error, text, located)));
+        }
+      }
+    }
+    return { planned, refused };
+  });
+}
+
+const nameOf = ({ schema, name }: TviewStatement): string => (schema === null ? name : `${schema}.${name}`);
 
 async function applyOne(
   executor: SqlExecutor,

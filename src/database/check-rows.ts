@@ -1,4 +1,5 @@
 /** Computes every row of a definition once, before writers have to: what it fails on, they would fail on as well. */
+import type { RefreshPlan } from '../definition/plan.ts';
 import { duplicateKey, nullKey } from './create.ts';
 import type { SqlExecutor } from './executor.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
@@ -31,4 +32,15 @@ export async function checkRows(
   if (bad.is_null) throw nullKey(named);
   const names = plan.key.map(({ name }) => name).join(', ');
   throw duplicateKey(named, `Key (${names})=(${bad.key.join(', ')}) comes ${bad.rows} times.`);
+}
+
+/** How many keys a definition has, as the planner thinks. */
+export async function estimateRows(
+  executor: SqlExecutor,
+  { view, key }: Pick<RefreshPlan, 'view' | 'key'>,
+): Promise<number> {
+  const [row] = await executor.query<{ 'QUERY PLAN': readonly { Plan: { 'Plan Rows': number } }[] }>(
+    `EXPLAIN (FORMAT JSON) SELECT ${key.map(({ name }) => quoteIdentifier(name)).join(', ')} FROM ${quoteQualified(view)}`,
+  );
+  return Math.round(row!['QUERY PLAN'][0]!.Plan['Plan Rows']);
 }

@@ -18,7 +18,7 @@ import {
   tablesBelow,
 } from './registry.ts';
 import { withSettings } from './session.ts';
-import { compileWanted, createView, type Wanted } from './wanted.ts';
+import { createView, type Wanted } from './wanted.ts';
 
 /**
  * Builds beside what there is, under a name of ours: an empty table, and from the COMMIT on every writer writes what he changes
@@ -28,6 +28,7 @@ export async function beginBeside(
   executor: SqlExecutor,
   registry: Registry,
   wanted: Wanted,
+  compiled: RefreshPlan,
   existing: RegisteredTview | null,
   action: Exclude<ConstructionAction, 'altered'>,
 ): Promise<number> {
@@ -36,7 +37,7 @@ export async function beginBeside(
   const view = { schema: 'tviews', name: `v_building_${id}` };
   await createView(executor, view, wanted.statement.query);
   await withSettings(executor, { search_path: '' }, async () => {
-    const plan = { ...(await compileWanted(executor, registry, wanted, view)), table };
+    const plan = { ...compiled, table, view };
     await createTable(executor, plan);
     await addKey(executor, plan);
     await addGuard(executor, plan);

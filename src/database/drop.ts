@@ -31,24 +31,35 @@ export async function dropTview(
 ): Promise<{ action: 'dropped' | 'skipped' }> {
   await requireTransaction(executor, 'DROP TVIEW');
   const registry = await lockRegistry(executor);
+  const { tview, construction } = await findNamed(executor, registry, statement);
+  if (tview === null && construction === null) return { action: 'skipped' };
+  const rest = construction === null ? registry : await dropRegistered(executor, registry, construction);
+  if (tview !== null) {
+    refuseWhileRead(rest, tview, 'drop');
+    await dropRegistered(executor, rest, tview);
+  }
+  return { action: 'dropped' };
+}
+
+/**
+ * The tview of a name, and what is being built beside to be one of that name. Neither is there only where the statement
+ * allows it.
+ */
+export async function findNamed(
+  executor: SqlExecutor,
+  registry: Registry,
+  statement: DropTview,
+): Promise<{ readonly tview: RegisteredTview | null; readonly construction: RegisteredTview | null }> {
   const tview = await findTview(executor, registry, statement);
   const construction = constructionFor(registry, tview ?? (await inSchema(executor, statement)));
-  if (construction !== undefined && isBeside(construction)) {
-    const rest = await dropRegistered(executor, registry, construction);
-    if (tview !== undefined) {
-      refuseWhileRead(rest, tview, 'drop');
-      await dropRegistered(executor, rest, tview);
-    }
-    return { action: 'dropped' };
-  }
-  if (tview === undefined) {
-    if (statement.ifExists) return { action: 'skipped' };
+  if (tview === undefined && construction === undefined && !statement.ifExists) {
     const shown = statement.schema === null ? statement.name : `${statement.schema}.${statement.name}`;
     throw new TviewsError(SqlState.undefinedObject, `tview "${shown}" does not exist`);
   }
-  refuseWhileRead(registry, tview, 'drop');
-  await dropRegistered(executor, registry, tview);
-  return { action: 'dropped' };
+  return {
+    tview: tview ?? null,
+    construction: construction !== undefined && isBeside(construction) ? construction : null,
+  };
 }
 
 /** A name without a schema, where no relation has it: that of one to come. */

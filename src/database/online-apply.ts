@@ -13,7 +13,7 @@ import { SqlState, TviewsError } from '../errors/errors.ts';
 import { followFamilies, refuseOther, requireOthersWhole } from './apply.ts';
 import { fill } from './backfill.ts';
 import { refuseWhileUsed } from './belongings.ts';
-import { checkRows } from './check-rows.ts';
+import { checkRows, estimateRows } from './check-rows.ts';
 import {
   beginAltered,
   beginBeside,
@@ -24,6 +24,7 @@ import {
 import { dropConstruction, dropRegistered, refuseWhileRead } from './drop.ts';
 import type { SqlExecutor } from './executor.ts';
 import { changedFamilies } from './family.ts';
+import { writtenName } from './identifier.ts';
 import { waitForOlderSnapshots } from './older-transactions.ts';
 import {
   type ConstructionAction,
@@ -91,6 +92,8 @@ export type Decision =
       readonly existing: RegisteredTview | null;
       readonly construction: RegisteredTview | null;
       readonly plan: RefreshPlan;
+      /** To compute, as the planner thinks. */
+      readonly rows: number;
     };
 
 /** `check`: every row of the definition is computed once, to see whether it can be. In the caller's transaction, which leaves nothing. */
@@ -131,7 +134,8 @@ export async function decide(
       await refuseWhileUsed(executor, existing);
     }
     if (check) await checkRows(executor, wanted, probe);
-    return { kind: 'build', change, existing, construction, plan: probe.plan };
+    const rows = await estimateRows(executor, probe.plan);
+    return { kind: 'build', change, existing, construction, plan: probe.plan, rows };
   });
 }
 
@@ -148,10 +152,12 @@ export async function applyOnline(
   };
   hooks.signal?.addEventListener('abort', stop);
   let building: RegisteredTview | null = null;
+  let lost = false;
   try {
     // Each time around, somebody else was faster.
     for (;;) {
       await hooks.step?.('check');
+      hooks.signal?.throwIfAborted();
       const wanted = await resolveWanted(executor, statement, hooks.compile);
       const decision = await rolledBack(executor, 'READ WRITE', async () =>
         decide(executor, await loadRegistry(executor), wanted, true),
@@ -160,10 +166,13 @@ export async function applyOnline(
         if (!(await tidy(executor, decision))) continue;
         return resultOf(decision.existing, decision.action, 0);
       }
+      // Or we would take away what he builds, and he what we do.
+      if (lost && decision.kind === 'build') throw appliedByAnother(wanted);
       building =
         decision.kind === 'resume' ? decision.construction : await begin(executor, wanted, decision, hooks);
       if (building === null) continue;
       const rows = await finish(executor, wanted, building, hooks);
+      lost = rows === null;
       if (rows === null) continue;
       return resultOf(building, building.construction!.action, rows);
     }
@@ -176,6 +185,13 @@ export async function applyOnline(
     hooks.signal?.removeEventListener('abort', stop);
   }
 }
+
+const appliedByAnother = ({ table }: Wanted): TviewsError =>
+  new TviewsError(
+    SqlState.objectNotInPrerequisiteState,
+    `somebody else has begun to apply another definition of tview ${writtenName(table)}, or dropped it`,
+    { hint: 'Agree on one, and apply that.' },
+  );
 
 const resultOf = (
   { plan, isSuspended, construction, schema, name }: RegisteredTview,
@@ -219,6 +235,7 @@ async function begin(
   // Of another definition. By itself, so that its tables are not in hand when those of the new one are asked for.
   if (construction !== null) await abandon(executor, construction);
   await hooks.step?.('begin');
+  hooks.signal?.throwIfAborted();
   return await inTransaction(executor, async () => {
     const registry = await lockRegistry(executor);
     const now = await decide(executor, registry, wanted, false);
@@ -228,7 +245,7 @@ async function begin(
     const id =
       now.change.kind === 'altered'
         ? await beginAltered(executor, registry, wanted, now.existing!, now.plan)
-        : await beginBeside(executor, registry, wanted, now.existing, now.change.kind);
+        : await beginBeside(executor, registry, wanted, now.plan, now.existing, now.change.kind);
     return (await loadRegistry(executor)).tviews.find((tview) => tview.id === id)!;
   });
 }
@@ -264,6 +281,7 @@ async function finish(
   await hooks.step?.('wait');
   await waitForOlderSnapshots(executor, hooks);
   await hooks.step?.('swap');
+  signal?.throwIfAborted();
   return (await inTransaction(executor, () => swap(executor, wanted, building.id))) ? rows : null;
 }
 
