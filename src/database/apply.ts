@@ -67,7 +67,7 @@ export async function applyTview(
 
   const wanted = await resolveWanted(executor, statement, hooks.compile);
   const existing = await findTview(executor, registry, wanted.table);
-  requireOthersWhole(registry, existing);
+  requireOthersWhole(registry, existing, constructionFor(registry, wanted.table));
   if (existing === undefined) {
     await requireFree(executor, wanted);
     return await create(executor, registry, wanted, hooks, null);
@@ -113,9 +113,12 @@ export async function applyInTransaction(
 }
 
 /** Writers of another one fail until it is gone. A tview that was moved, not broken, is in nobody's way until it is generated. */
-export function requireOthersWhole(registry: Registry, except: RegisteredTview | undefined): void {
+export function requireOthersWhole(
+  registry: Registry,
+  ...except: readonly (RegisteredTview | null | undefined)[]
+): void {
   for (const tview of registry.tviews) {
-    if (tview !== except && isBroken(registry, tview)) requireInPlace(registry, tview);
+    if (!except.includes(tview) && isBroken(registry, tview)) requireInPlace(registry, tview);
   }
 }
 

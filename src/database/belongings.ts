@@ -263,6 +263,7 @@ export async function belongingsOf(
 /** What the administrator has said that everybody gets of a new table in this schema: ours was made in another. */
 export async function defaultGrants(
   executor: SqlExecutor,
+  { oid }: Pick<RegisteredTview, 'oid'>,
   { table, view }: Pick<RefreshPlan, 'table' | 'view'>,
 ): Promise<string[]> {
   const rows = await executor.query<{ command: string }>(
@@ -275,9 +276,10 @@ export async function defaultGrants(
      LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = d.defaclnamespace
      CROSS JOIN LATERAL pg_catalog.aclexplode(d.defaclacl) AS a
      CROSS JOIN pg_catalog.unnest($2::text[]) AS relation (name)
-     WHERE d.defaclrole = current_user::pg_catalog.regrole AND d.defaclobjtype = 'r'
+     JOIN pg_catalog.pg_class AS c ON c.oid = $3::oid AND c.relowner = d.defaclrole
+     WHERE d.defaclobjtype = 'r'
        AND (d.defaclnamespace = 0 OR n.nspname = $1) AND a.grantee <> d.defaclrole`,
-    [table.schema, [quoteQualified(table), quoteQualified(view)]],
+    [table.schema, [quoteQualified(table), quoteQualified(view)], oid],
   );
   return rows.map(({ command }) => command);
 }

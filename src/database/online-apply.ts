@@ -105,9 +105,9 @@ export async function decide(
 ): Promise<Decision> {
   await requireLandlord(executor);
   const existing = (await findTview(executor, registry, wanted.table)) ?? null;
-  requireOthersWhole(registry, existing ?? undefined);
   const { ifExists } = wanted.statement;
   const found = constructionFor(registry, wanted.table);
+  requireOthersWhole(registry, existing, found);
   const construction = found !== undefined && isBeside(found) ? found : null;
   if (existing !== null && ifExists === 'skip') {
     return { kind: 'nothing', action: 'skipped', existing, construction: null };
@@ -177,7 +177,7 @@ export async function applyOnline(
       return resultOf(building, building.construction!.action, rows);
     }
   } catch (error) {
-    if (hooks.signal?.aborted !== true) throw error;
+    if (hooks.signal?.aborted !== true) throw await explained(executor, building, error);
     // Or it would end what is asked next.
     await cancelling;
     throw await interrupted(executor, building, error);
@@ -294,6 +294,22 @@ async function abandon(executor: SqlExecutor, construction: RegisteredTview): Pr
     const registry = await lockRegistry(executor);
     const tview = registry.tviews.find(({ id }) => id === construction.id);
     if (tview?.construction != null && isBeside(tview)) await dropRegistered(executor, registry, tview);
+  });
+}
+
+/** What a time limit for locks ends with is no loss: says so. */
+async function explained(
+  executor: SqlExecutor,
+  building: RegisteredTview | null,
+  error: unknown,
+): Promise<unknown> {
+  if (sqlStateOf(error) !== SqlState.lockNotAvailable || building === null) return error;
+  const now = (await loadRegistry(executor)).tviews.find(({ id }) => id === building.id);
+  if (now?.construction == null) return error;
+  return new TviewsError(SqlState.lockNotAvailable, (error as Error).message, {
+    detail: `The construction of tview ${writtenName(now.construction.becomes)} stays: ${describeConstruction(now)}.`,
+    hint: howToGoOn(now),
+    cause: error,
   });
 }
 

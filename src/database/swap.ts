@@ -42,7 +42,7 @@ export async function swap(executor: SqlExecutor, wanted: Wanted, id: number): P
     let given: readonly string[];
     let keyName = defaultKeyName(wanted.table.name);
     let rest = registry;
-    if (existing === undefined) given = await defaultGrants(executor, plan);
+    if (existing === undefined) given = await defaultGrants(executor, built, plan);
     else {
       // What was added or changed since it began.
       await adoptParts(executor, existing, { plan: built.plan, table: built.plan.table });

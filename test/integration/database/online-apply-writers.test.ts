@@ -281,3 +281,45 @@ test('two who apply at once share the work', async () => {
   const { rows } = await owner.query('SELECT FROM tviews.construction');
   expect(rows).toEqual([]);
 });
+
+test('of two who apply different definitions at once one wins, and the other is told', async () => {
+  const other = await database.client();
+  const both = await Promise.allSettled([
+    applying(owner, productDefinition),
+    applying(other, shortDefinition),
+  ]);
+  expect(both.some(({ status }) => status === 'fulfilled')).toBe(true);
+  for (const one of both) {
+    if (one.status === 'rejected') expect(one.reason).toMatchObject({ code: '55000' });
+  }
+  expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+  expect((await owner.query('SELECT FROM tviews.construction')).rows).toEqual([]);
+});
+
+test('a swap that does not get its locks in time is tried again by the next one', async () => {
+  const writer = await database.client(database.app);
+  await owner.query(`SET lock_timeout = '200ms'`);
+  const step = (at: OnlineStep): unknown =>
+    at === 'swap' ? writer.query(`BEGIN; UPDATE tb_product SET name = 'open' WHERE pk_product = 3`) : null;
+  await expect(applying(owner, productDefinition, { step })).rejects.toMatchObject({
+    code: '55P03',
+    detail: 'The construction of tview shop.tv_product stays: 600 of 600 keys are filled.',
+    hint: expect.stringContaining('Run "tviews apply" again to go on'),
+  });
+  await writer.query('COMMIT');
+  expect(await applying(owner, productDefinition)).toMatchObject({ action: 'created', rows: 600 });
+  expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+});
+
+test('a source that was renamed while it was built makes it begin anew', async () => {
+  const interrupt = new AbortController();
+  await applying(owner, productDefinition, {
+    progress: (filled) => (filled > 0 ? interrupt.abort() : undefined),
+    signal: interrupt.signal,
+  }).catch(() => undefined);
+  await owner.query('ALTER TABLE tb_review RENAME TO tb_opinion');
+  const renamed = productDefinition.replace('tb_review', 'tb_opinion');
+  expect(await applying(owner, renamed)).toMatchObject({ action: 'created' });
+  await owner.query('UPDATE tb_opinion SET rating = 7');
+  expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+});
