@@ -11,7 +11,7 @@ import { setTimeout } from 'node:timers/promises';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { copyValues } from './belongings.ts';
 import type { SqlExecutor } from './executor.ts';
-import { quoteIdentifier, quoteQualified, writtenName } from './identifier.ts';
+import { quoteIdentifier, quoteLiteral, quoteQualified, writtenName } from './identifier.ts';
 import { imageExpression } from './image.ts';
 import { keysEqual } from './refresh-function.ts';
 import { fillName, isBeside, type RegisteredTview } from './registry.ts';
@@ -65,14 +65,12 @@ export async function fill(
   await options.progress?.(state.filled, state.keys!);
   while (state.filled < state.keys!) {
     signal?.throwIfAborted();
-    const begun = performance.now();
     const next = await again(signal, () =>
       inTransaction(executor, () => fillBatch(executor, tview, replaces, whole ? 'whole' : size)),
     );
     if (next === null) return null;
     state = next;
-    const share = targetMs / Math.max(1, performance.now() - begun);
-    size = Math.max(1, Math.min(mostKeys, Math.round(size * Math.min(2, share))));
+    size = Math.max(1, Math.min(mostKeys, Math.round(size * Math.min(2, targetMs / Math.max(1, next.ms)))));
     await options.progress?.(state.filled, state.keys!);
     // Plans by key are wrong as long as the planner takes the table for empty.
     if (state.filled >= Math.max(firstAnalyze, analyzed * growthToAnalyze) && state.filled < state.keys!) {
@@ -147,29 +145,42 @@ async function isComputedWhole(
   return await isCheaperWhole(executor, { id: tview.id, name: tview.plan.table.name }, mostKeys, keys);
 }
 
+interface Batch extends FillState {
+  /** What computing and writing it took in the server: not how long we waited for others, or for its answers. */
+  readonly ms: number;
+}
+
+/** In few messages: the keys stay locked for as long as they take. */
 async function fillBatch(
   executor: SqlExecutor,
   tview: RegisteredTview,
   replaces: RegisteredTview | null,
   size: number | 'whole',
-): Promise<FillState | null> {
+): Promise<Batch | null> {
   // Before all else: who makes tviews has it when he asks for what follows.
   await executor.query('SELECT tviews.exclude_registry_changes()');
   const state = await stateOf(executor, tview, 'FOR UPDATE');
-  if (state === null || state.filled === state.keys) return state;
-  // The tables, before keys are locked: TRUNCATE has its table, and then waits for the keys.
-  await executor.query(`SELECT FROM ${quoteQualified(tview.plan.view)} LIMIT 0`);
+  if (state === null) return null;
+  if (state.filled === state.keys) return { ...state, ms: 0 };
   const upto = size === 'whole' ? state.keys! : Math.min(state.filled + size, state.keys!);
   const places = { list: listOf(tview), after: state.filled, upto };
-  await flush(
-    executor,
-    tview,
-    size === 'whole' ? '"all": true' : `"r": ${await imagesOf(executor, tview, places)}`,
-  );
-  if (await isMisread(executor, tview, places)) await flush(executor, tview, '"all": true');
+  await useComputeSettings(executor);
+  const images = await imagesOf(executor, tview, places);
+  let ms = await flush(executor, tview, size === 'whole' ? '"all": true' : `"r": ${images}`);
+  if (await isMisread(executor, tview, places)) ms += await flush(executor, tview, '"all": true');
   if (replaces !== null) await copyValues(executor, replaces, tview, places);
   await executor.query('UPDATE tviews.construction SET filled = $2 WHERE tview = $1', [tview.id, upto]);
-  return { ...state, filled: upto };
+  return { ...state, filled: upto, ms };
+}
+
+/** To the end of the transaction, which is ours. */
+async function useComputeSettings(executor: SqlExecutor): Promise<void> {
+  const values = Object.entries(computeSettings).map(
+    ([name, value]) => `(${quoteLiteral(name)}, ${quoteLiteral(value)})`,
+  );
+  await executor.query(
+    `SELECT pg_catalog.set_config(s.name, s.value, true) FROM (VALUES ${values.join(', ')}) AS s (name, value)`,
+  );
 }
 
 interface Places {
@@ -180,20 +191,23 @@ interface Places {
 
 const between = ({ after, upto }: Places): string => `k.place > ${after} AND k.place <= ${upto}`;
 
+/** The tables are locked first, before any key is: TRUNCATE has its table, and then waits for the keys. */
 async function imagesOf(executor: SqlExecutor, tview: RegisteredTview, places: Places): Promise<string> {
   const named = tview.plan.key.map(({ name }, i) => `k.k${i + 1} AS ${quoteIdentifier(name)}`);
-  const [row] = await withSettings(executor, computeSettings, () =>
-    executor.query<{ images: string }>(
-      `SELECT jsonb_agg(${imageExpression('i', tview.plan.key)})::text AS images
-       FROM (SELECT ${named.join(', ')} FROM ${places.list} AS k WHERE ${between(places)}) AS i`,
-    ),
+  const [row] = await executor.query<{ images: string }>(
+    `SELECT FROM ${quoteQualified(tview.plan.view)} LIMIT 0;
+     SELECT jsonb_agg(${imageExpression('i', tview.plan.key)})::text AS images
+     FROM (SELECT ${named.join(', ')} FROM ${places.list} AS k WHERE ${between(places)}) AS i`,
   );
   return row!.images;
 }
 
-async function flush(executor: SqlExecutor, tview: RegisteredTview, which: string): Promise<void> {
+/** @returns milliseconds */
+async function flush(executor: SqlExecutor, tview: RegisteredTview, which: string): Promise<number> {
   const report = await flushForNoWriter(executor, `[{"tview": ${tview.id}, ${which}}]`);
-  if (report.some((entry) => entry.tview === tview.id)) return;
+  if (report.some((entry) => entry.tview === tview.id)) {
+    return report.reduce((sum, { ms }) => sum + ms, 0);
+  }
   throw new TviewsError(
     SqlState.objectNotInPrerequisiteState,
     `tview ${writtenName(tview)} is suspended and cannot be filled`,
@@ -208,18 +222,16 @@ async function flush(executor: SqlExecutor, tview: RegisteredTview, which: strin
 async function isMisread(executor: SqlExecutor, tview: RegisteredTview, places: Places): Promise<boolean> {
   const isKeyOf = (alias: string): string =>
     keysEqual({ plan: tview.plan, keyEquality: tview.keyOperators }, alias, (_, i) => `k.k${i + 1}`);
-  const [row] = await withSettings(executor, computeSettings, () =>
-    executor.query<{ misread: boolean }>(
-      `SELECT EXISTS (
-         SELECT FROM (
-           SELECT k.* FROM ${places.list} AS k
-           WHERE ${between(places)}
-             AND NOT EXISTS (SELECT FROM ${quoteQualified(tview.plan.table)} AS t WHERE ${isKeyOf('t')})
-           OFFSET 0
-         ) AS k
-         WHERE EXISTS (SELECT FROM ${quoteQualified(tview.plan.view)} AS v WHERE ${isKeyOf('v')})
-       ) AS misread`,
-    ),
+  const [row] = await executor.query<{ misread: boolean }>(
+    `SELECT EXISTS (
+       SELECT FROM (
+         SELECT k.* FROM ${places.list} AS k
+         WHERE ${between(places)}
+           AND NOT EXISTS (SELECT FROM ${quoteQualified(tview.plan.table)} AS t WHERE ${isKeyOf('t')})
+         OFFSET 0
+       ) AS k
+       WHERE EXISTS (SELECT FROM ${quoteQualified(tview.plan.view)} AS v WHERE ${isKeyOf('v')})
+     ) AS misread`,
   );
   return row!.misread;
 }

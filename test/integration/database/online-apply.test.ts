@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { dropTview } from '../../../src/database/drop.ts';
+import type { SqlExecutor } from '../../../src/database/executor.ts';
 import { listTviews, status } from '../../../src/database/list.ts';
 import { init } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
@@ -433,6 +434,23 @@ describe('shapes', () => {
       rows: 4,
     });
     expect(await divergence(owner, 'shop.tv_category')).toEqual(inStep);
+  });
+
+  test('a connection on which each answer takes long makes batches no smaller', async () => {
+    await owner.query(manyProducts);
+    const { query } = executorOf(owner);
+    const slow: SqlExecutor = {
+      query: async (text, values) => {
+        await new Promise((resolve) => setTimeout(resolve, 40));
+        return await query(text, values);
+      },
+    };
+    const seen: number[] = [];
+    await applyOnline(slow, create('tv_product', productDefinition), {
+      progress: (filled) => seen.push(filled),
+    });
+    expect(seen.at(-1)).toBe(500);
+    expect(seen.length).toBeLessThan(20);
   });
 
   test('no rows at all', async () => {
