@@ -8,7 +8,13 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { type DatabaseSettings, findDatabase, type Settings } from '../src/config/settings.ts';
 import { SqlState, TviewsError } from '../src/errors/errors.ts';
 import type { Logger } from '../src/observe/log.ts';
-import type { Metrics, PoolSnapshot, SuspendedTview, VerifiedTview } from '../src/observe/metrics.ts';
+import type {
+  BuildingTview,
+  Metrics,
+  PoolSnapshot,
+  SuspendedTview,
+  VerifiedTview,
+} from '../src/observe/metrics.ts';
 import { readAuthFile } from './client/auth-file.ts';
 import { acceptClient, type ClientLogin } from './client/login.ts';
 import { startJanitor } from './pool/janitor.ts';
@@ -48,6 +54,8 @@ export interface RunningProxy {
   pools(): readonly PoolSnapshot[];
   /** Tviews that nobody keeps in step. */
   suspended(): readonly SuspendedTview[];
+  /** Tviews that "tviews apply" is building. */
+  building(): readonly BuildingTview[];
   /** What the background verifier knows; empty where it is off. */
   verification(): readonly VerifiedTview[];
   /** Stops listening, closes clients between transactions within `graceMs`, then everything. */
@@ -129,6 +137,7 @@ class ProxyServer implements RunningProxy {
     }
     this.#metrics.watchPools(() => this.pools());
     this.#metrics.watchSuspended(() => this.suspended());
+    this.#metrics.watchBuilding(() => this.building());
     this.#metrics.watchVerification(() => this.verification());
     this.#metrics.watchStatements(this.#store);
     this.#stopJanitor = startJanitor(() => this.#pools.values());
@@ -392,6 +401,10 @@ class ProxyServer implements RunningProxy {
 
   suspended(): readonly SuspendedTview[] {
     return [...this.#catalogs.values()].flatMap((catalog) => catalog.suspended());
+  }
+
+  building(): readonly BuildingTview[] {
+    return [...this.#catalogs.values()].flatMap((catalog) => catalog.building());
   }
 
   async ready(): Promise<{ readonly ok: boolean; readonly reason?: string }> {

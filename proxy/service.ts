@@ -94,6 +94,12 @@ export function statusPage(proxy: RunningProxy, metrics: Metrics): StatusPage {
       },
       {
         kind: 'table',
+        heading: 'Being built',
+        columns: ['database', 'tview'],
+        rows: proxy.building().map(({ database, tview }) => [database, tview]),
+      },
+      {
+        kind: 'table',
         heading: 'Verification',
         columns: ['database', 'tview', 'rows compared', 'divergent rows', 'last full pass', 'problem'],
         rows: proxy

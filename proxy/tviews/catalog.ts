@@ -10,7 +10,7 @@ import { writtenName } from '../../src/database/identifier.ts';
 import { type ProxyRegistry, readRegistry } from '../../src/database/list.ts';
 import { executorOf } from '../../src/database/node-postgres.ts';
 import { flushForNoWriter } from '../../src/database/repair.ts';
-import type { SuspendedTview } from '../../src/observe/metrics.ts';
+import type { BuildingTview, SuspendedTview } from '../../src/observe/metrics.ts';
 import { functionCall } from '../wire/messages/requests.ts';
 import { Follower } from './follower.ts';
 import { type OwnerConnection, ownerClient } from './owner.ts';
@@ -33,8 +33,8 @@ export interface CatalogSnapshot {
   readonly claimMessage: Buffer;
   readonly flushOid: number;
   readonly tviewNames: ReadonlyMap<number, string>;
-  /** Those of them that nobody keeps in step. */
-  readonly suspended: ReadonlySet<number>;
+  /** Those of them that differ from their definitions by intent: suspended, or being built. */
+  readonly unverified: ReadonlySet<number>;
   /** Their names without the schema. */
   readonly tviewTables: ReadonlyMap<number, string>;
   readonly sourceNames: ReadonlyMap<number, string>;
@@ -50,6 +50,7 @@ export class Catalog {
   #closed = false;
   #snapshot: CatalogSnapshot | null = null;
   #suspended: readonly SuspendedTview[] = [];
+  #building: readonly BuildingTview[] = [];
   #reading = false;
   #readAgain = false;
   readonly repairs: Repairs;
@@ -76,6 +77,11 @@ export class Catalog {
   /** As was last read: whoever is told of these must not believe that all is well because the owner's connection is lost. */
   suspended(): readonly SuspendedTview[] {
     return this.#suspended;
+  }
+
+  /** As was last read, too. */
+  building(): readonly BuildingTview[] {
+    return this.#building;
   }
 
   /** Resolves after the first attempt, whether it worked or not. */
@@ -117,6 +123,9 @@ export class Catalog {
             tview: `${tview.schema}.${tview.name}`,
             resume: `tviews resume ${writtenName(tview)}`,
           }));
+        this.#building = (registry?.tviews ?? []).flatMap(({ becomes }) =>
+          becomes === null ? [] : [{ database: this.#name, tview: becomes }],
+        );
       } while (this.#readAgain);
       // What is told of, by whoever it was, may be a change of what others read; what is not told of is looked for now and then.
       this.follower.followSoon(0);
@@ -174,7 +183,11 @@ function snapshotOf(registry: ProxyRegistry | null): CatalogSnapshot | null {
     flushOid: registry.functions.flush,
     sourceNames: new Map(registry.sources.map((source) => [source.id, `${source.schema}.${source.name}`])),
     tviewTables: new Map(registry.tviews.map((tview) => [tview.id, tview.name])),
-    suspended: new Set(registry.tviews.filter(({ isSuspended }) => isSuspended).map(({ id }) => id)),
+    unverified: new Set(
+      registry.tviews
+        .filter(({ isSuspended, becomes }) => isSuspended || becomes !== null)
+        .map(({ id }) => id),
+    ),
     tviewNames: new Map(registry.tviews.map((tview) => [tview.id, `${tview.schema}.${tview.name}`])),
   };
 }

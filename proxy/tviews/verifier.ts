@@ -38,7 +38,7 @@ export interface VerifierOptions {
   readonly restFactor: number;
 }
 
-type VerifiedCatalog = Pick<CatalogSnapshot, 'tviewNames' | 'tviewTables' | 'suspended'>;
+type VerifiedCatalog = Pick<CatalogSnapshot, 'tviewNames' | 'tviewTables' | 'unverified'>;
 
 /** How far we are with one tview. */
 interface Walk {
@@ -112,15 +112,15 @@ export class Verifier {
   async #sample(): Promise<void> {
     const catalog = this.#catalog();
     if (catalog === null) return;
-    // One that is suspended differs by intent, and begins anew when it is resumed.
-    const walk = this.#next([...catalog.tviewNames.keys()].filter((id) => !catalog.suspended.has(id)));
+    // One that is suspended differs by intent, and begins anew when it is resumed; so does one that is being built.
+    const walk = this.#next([...catalog.tviewNames.keys()].filter((id) => !catalog.unverified.has(id)));
     if (walk === null) return;
     const tview = catalog.tviewNames.get(walk.id)!;
     try {
       const page = await this.#compare(walk, catalog.tviewTables.get(walk.id)!);
       walk.problem = null;
-      // It may have been suspended a moment ago, and we not have heard of it yet.
-      if (divergentRows(page) > 0 && (await this.#isSuspended(walk.id))) return;
+      // It may have become so a moment ago, and we not have heard of it yet.
+      if (divergentRows(page) > 0 && (await this.#differsByIntent(walk.id))) return;
       this.#count(walk, tview, page);
     } catch (error) {
       if (this.#closed) return;
@@ -177,12 +177,13 @@ export class Verifier {
     });
   }
 
-  async #isSuspended(tview: number): Promise<boolean> {
-    const [row] = await executorOf(await this.#connected()).query<{ suspended: boolean }>(
-      'SELECT t.suspended_at IS NOT NULL AS suspended FROM tviews.tview AS t WHERE t.id = $1',
+  async #differsByIntent(tview: number): Promise<boolean> {
+    const [row] = await executorOf(await this.#connected()).query<{ intended: boolean }>(
+      `SELECT t.suspended_at IS NOT NULL OR EXISTS (SELECT FROM tviews.construction AS c WHERE c.tview = t.id) AS intended
+       FROM tviews.tview AS t WHERE t.id = $1`,
       [tview],
     );
-    return row?.suspended === true;
+    return row?.intended === true;
   }
 
   #count(walk: Walk, tview: string, page: Page): void {

@@ -1,10 +1,11 @@
 /** Reads files of definitions and applies them: all of them are read first, so that a typing error changes nothing. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { applyInTransaction } from '../database/apply.ts';
+import { ApplyPlanner, type PlannedAction } from '../database/apply-plan.ts';
 import { dropTview } from '../database/drop.ts';
 import type { SqlExecutor } from '../database/executor.ts';
-import { inTransaction } from '../database/session.ts';
+import { applyOnline, type Applied as OneApplied, type OnlineHooks } from '../database/online-apply.ts';
+import { inTransaction, rolledBack, sqlStateOf } from '../database/session.ts';
 import type { Advice, Located, TviewStatement } from '../definition/plan.ts';
 import { parseTviewStatements, placeOf, pointIntoText } from '../definition/statement.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
@@ -20,7 +21,7 @@ export interface Applied {
   readonly file: string;
   readonly line: number;
   readonly tview: string;
-  readonly action: 'created' | 'unchanged' | 'replaced' | 'skipped' | 'dropped';
+  readonly action: OneApplied['action'] | 'dropped';
   /** It goes stale, and was left so. */
   readonly isSuspended: boolean;
   /** Rows filled in. */
@@ -35,6 +36,7 @@ export interface ApplyOptions {
   readonly step?: (name: string) => void;
   /** After each, which an error behind it leaves as it is. */
   readonly done?: (applied: Applied) => void;
+  readonly hooks?: OnlineHooks;
 }
 
 /** The statements of the files, folders (their .sql files in name order) and `-`. */
@@ -57,7 +59,7 @@ export async function readDefinitions(
   return files;
 }
 
-/** One transaction per statement: what was applied before an error stays, and applying again is harmless. */
+/** Each statement by itself: what was applied before an error stays, and applying again is harmless. */
 export async function applyPaths(
   executor: SqlExecutor,
   paths: readonly string[],
@@ -75,10 +77,10 @@ export async function applyDefinitions(
   for (const { file, text, statements } of files) {
     for (const located of statements) {
       const { statement, offset, line } = located;
-      const tview = statement.schema === null ? statement.name : `${statement.schema}.${statement.name}`;
+      const tview = nameOf(statement);
       options.step?.(tview);
       try {
-        const one = { file, line, tview, ...(await applyOne(executor, statement)) };
+        const one = { file, line, tview, ...(await applyOne(executor, statement, options.hooks)) };
         applied.push(one);
         options.done?.(one);
       } catch (error) {
@@ -89,11 +91,51 @@ export async function applyDefinitions(
   return applied;
 }
 
+export interface Planned extends PlannedAction {
+  readonly file: string;
+  readonly line: number;
+  readonly tview: string;
+}
+
+/** What applying them would do. Nothing stays of it, and an error of one statement keeps no other from being looked at. */
+export async function planDefinitions(
+  executor: SqlExecutor,
+  files: readonly DefinitionFile[],
+  step: (name: string) => void,
+): Promise<{ readonly planned: readonly Planned[]; readonly refused: readonly ErrorInFile[] }> {
+  return await rolledBack(executor, 'READ WRITE', async () => {
+    const planner = await ApplyPlanner.begin(executor);
+    const planned: Planned[] = [];
+    const refused: ErrorInFile[] = [];
+    for (const { file, text, statements } of files) {
+      for (const located of statements) {
+        const { statement, offset, line } = located;
+        const tview = nameOf(statement);
+        step(tview);
+        try {
+          planned.push({ file, line, tview, ...(await planner.next(statement)) });
+        } catch (error) {
+          // Without an answer from the server there is none for the others either.
+          if (sqlStateOf(error) === undefined) throw error;
+          refused.push(inFile(file, text, offset, pointIntoText(error, text, located)));
+        }
+      }
+    }
+    return { planned, refused };
+  });
+}
+
+const nameOf = ({ schema, name }: TviewStatement): string => (schema === null ? name : `${schema}.${name}`);
+
 async function applyOne(
   executor: SqlExecutor,
   statement: TviewStatement,
+  hooks: OnlineHooks | undefined,
 ): Promise<Pick<Applied, 'action' | 'isSuspended' | 'rows' | 'advice'>> {
-  if (statement.kind === 'create') return applyInTransaction(executor, statement);
+  if (statement.kind === 'create') {
+    const { action, isSuspended, rows, advice } = await applyOnline(executor, statement, hooks);
+    return { action, isSuspended, rows, advice };
+  }
   const { action } = await inTransaction(executor, () => dropTview(executor, statement));
   return { action, isSuspended: false, rows: 0, advice: [] };
 }

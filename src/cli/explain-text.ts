@@ -1,5 +1,6 @@
 /** What `tviews explain` found, laid out for a terminal of 100 columns. */
 import type { Analysis } from '../database/analyze.ts';
+import { describeConstruction, howToGoOn } from '../database/construction.ts';
 import type { ExplainedNode, Explanation, FullRead, Reader } from '../database/explain.ts';
 import { writtenName } from '../database/identifier.ts';
 import type { LockedSide, LockNumbers, TviewLocks } from '../database/lock-facts.ts';
@@ -39,6 +40,11 @@ function headLines(explained: Explanation): string[] {
     ...(explained.isSuspended
       ? [`It is suspended: nothing of this happens until tviews resume ${writtenName(name)}.`]
       : []),
+    ...(explained.construction === null
+      ? []
+      : [
+          `It is being built: ${describeConstruction(explained)}. ${howToGoOn({ ...name, construction: explained.construction })}`,
+        ]),
     ...(explained.inForce === 'this'
       ? []
       : [

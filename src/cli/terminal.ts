@@ -6,7 +6,7 @@ import { SingleBar } from 'cli-progress';
 import { ConfigError, printPlace } from '../config/problem.ts';
 import { TviewsError } from '../errors/errors.ts';
 
-/** 0: ok. 1: something is wrong, or could not be done. 2: the command itself was wrong. */
+/** 0: ok. 1: something is wrong, or could not be done. 2: the command itself was wrong; of a plan: something would change. */
 export type ExitCode = 0 | 1 | 2;
 
 /** A stream of text, as much of it as the commands need. */
@@ -77,6 +77,8 @@ export interface Outcome {
   readonly data: object;
   readonly lines: readonly string[];
   readonly ok?: boolean;
+  /** Another than 0 where all is well. */
+  readonly exitCode?: ExitCode;
 }
 
 /** Ended by an error after a part of the work, which stays done: both are told. */
@@ -113,7 +115,7 @@ export async function runCommand(
   try {
     const outcome = await work(reporterTo(surroundings.stderr));
     print(surroundings, json, outcome.data, outcome.lines);
-    surroundings.setExitCode(outcome.ok === false ? 1 : 0);
+    surroundings.setExitCode(outcome.ok === false ? 1 : (outcome.exitCode ?? 0));
   } catch (thrown) {
     const done = thrown instanceof IncompleteError ? thrown.done : null;
     const error = thrown instanceof IncompleteError ? thrown.cause : thrown;

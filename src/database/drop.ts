@@ -1,5 +1,5 @@
 /** Takes a tview away, with its table, its view and whatever was generated for it alone. */
-import type { DropTview } from '../definition/plan.ts';
+import type { DropTview, QualifiedName } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { compareCostFunctionName, compareFunctionName } from './compare-function.ts';
 import { exclude } from './exclusion.ts';
@@ -10,7 +10,10 @@ import { quoteQualified } from './identifier.ts';
 import { refreshFunctionName } from './refresh-function.ts';
 import {
   capturedSource,
+  constructionFor,
+  fillName,
   findTview,
+  isBeside,
   lockRegistry,
   type RegisteredSource,
   type RegisteredTview,
@@ -28,15 +31,55 @@ export async function dropTview(
 ): Promise<{ action: 'dropped' | 'skipped' }> {
   await requireTransaction(executor, 'DROP TVIEW');
   const registry = await lockRegistry(executor);
+  const { tview, construction } = await findNamed(executor, registry, statement);
+  if (tview === null && construction === null) return { action: 'skipped' };
+  const rest = construction === null ? registry : await dropRegistered(executor, registry, construction);
+  if (tview !== null) {
+    refuseWhileRead(rest, tview, 'drop');
+    await dropRegistered(executor, rest, tview);
+  }
+  return { action: 'dropped' };
+}
+
+/**
+ * The tview of a name, and what is being built beside to be one of that name. Neither is there only where the statement
+ * allows it.
+ */
+export async function findNamed(
+  executor: SqlExecutor,
+  registry: Registry,
+  statement: DropTview,
+): Promise<{ readonly tview: RegisteredTview | null; readonly construction: RegisteredTview | null }> {
   const tview = await findTview(executor, registry, statement);
-  if (tview === undefined) {
-    if (statement.ifExists) return { action: 'skipped' };
+  const construction = constructionFor(registry, tview ?? (await inSchema(executor, statement)));
+  if (tview === undefined && construction === undefined && !statement.ifExists) {
     const shown = statement.schema === null ? statement.name : `${statement.schema}.${statement.name}`;
     throw new TviewsError(SqlState.undefinedObject, `tview "${shown}" does not exist`);
   }
-  refuseWhileRead(registry, tview, 'drop');
-  await dropRegistered(executor, registry, tview);
-  return { action: 'dropped' };
+  return {
+    tview: tview ?? null,
+    construction: construction !== undefined && isBeside(construction) ? construction : null,
+  };
+}
+
+/** A name without a schema, where no relation has it: that of one to come. */
+async function inSchema(executor: SqlExecutor, { schema, name }: DropTview): Promise<QualifiedName> {
+  if (schema !== null) return { schema, name };
+  const [row] = await executor.query<{ schema: string | null }>(
+    'SELECT pg_catalog.current_schema() AS schema',
+  );
+  return { schema: row!.schema ?? '', name };
+}
+
+/** Takes away what is being built beside for a name. Gives the registry without it. */
+export async function dropConstruction(
+  executor: SqlExecutor,
+  registry: Registry,
+  becomes: QualifiedName,
+): Promise<Registry> {
+  const construction = constructionFor(registry, becomes);
+  if (construction === undefined || !isBeside(construction)) return registry;
+  return await dropRegistered(executor, registry, construction);
 }
 
 export function refuseWhileRead(registry: Registry, tview: RegisteredTview, verb: 'drop' | 'replace'): void {
@@ -52,9 +95,12 @@ export function refuseWhileRead(registry: Registry, tview: RegisteredTview, verb
   );
 }
 
-/** The sources whose triggers go with a tview. */
-export function losingWithout(registry: Registry, { id: dropped }: RegisteredTview): RegisteredSource[] {
-  const remaining = { ...registry, tviews: registry.tviews.filter(({ id }) => id !== dropped) };
+/** The sources whose triggers go with tviews. */
+export function losingWithout(
+  registry: Registry,
+  ...dropped: readonly RegisteredTview[]
+): RegisteredSource[] {
+  const remaining = { ...registry, tviews: registry.tviews.filter((tview) => !dropped.includes(tview)) };
   return registry.sources.filter(({ id }) => capturedSource(remaining, id) === undefined);
 }
 
@@ -87,23 +133,21 @@ export async function dropRegistered(
     await generateSources(executor, { ...remaining, sources: registry.sources }, tview, { moved: 'leave' });
     await executor.query('DELETE FROM tviews.source WHERE id = ANY ($1)', [orphaned.map(({ id }) => id)]);
     await generateFlush(executor, remaining);
-    await dropGenerated(executor, tview);
-    await executor.query(`DROP SEQUENCE tviews.${ticketName(tview.id)}`);
+    await dropFunctions(executor, tview.plan.table.name, tview.id);
+    await executor.query(
+      `DROP SEQUENCE tviews.${ticketName(tview.id)}; DROP TABLE IF EXISTS tviews.${fillName(tview.id)}`,
+    );
     return remaining;
   });
 }
 
-/** The functions that are named after it. */
-export async function dropGenerated(executor: SqlExecutor, { id, plan }: RegisteredTview): Promise<void> {
-  const names = [refreshFunctionName, compareFunctionName, compareCostFunctionName].map((nameOf) =>
-    nameOf(plan.table.name, id),
-  );
-  // By their names: an earlier version of ours may have made them with other arguments.
+/** Those of one tview. By their names: an earlier version of ours may have made them with other arguments. */
+export async function dropFunctions(executor: SqlExecutor, name: string, id: number): Promise<void> {
   const generated = await executor.query<{ signature: string }>(
     `SELECT p.oid::pg_catalog.regprocedure::text AS signature
      FROM pg_catalog.pg_proc AS p
      WHERE p.pronamespace = 'tviews'::pg_catalog.regnamespace AND p.proname = ANY ($1)`,
-    [names],
+    [[refreshFunctionName, compareFunctionName, compareCostFunctionName].map((nameOf) => nameOf(name, id))],
   );
   if (generated.length === 0) return;
   await executor.query(generated.map(({ signature }) => `DROP FUNCTION ${signature};`).join('\n'));

@@ -20,6 +20,7 @@ import { type Planned, planOf, type RelationSize, sizesOf } from './query-plan.t
 import { readableSql, reservedWords } from './readable-sql.ts';
 import { rowsByKey, there } from './refresh-function.ts';
 import {
+  type Construction,
   compilerInput,
   loadRegistry,
   type RegisteredTview,
@@ -97,6 +98,8 @@ export interface Explanation {
   readonly size: RelationSize;
   /** Then nothing of what follows happens until it is resumed. */
   readonly isSuspended: boolean;
+  /** Where not all rows are filled yet. */
+  readonly construction: Construction | null;
   readonly inForce: PlanInForce;
   readonly sources: readonly ExplainedSource[];
   readonly tree: readonly ExplainedNode[];
@@ -166,6 +169,7 @@ async function explainRegistered(
     definition: plan.definition,
     size: sizeOf(plan.table),
     isSuspended: tview.isSuspended,
+    construction: tview.construction,
     inForce: isSamePlan(plan, tview.plan)
       ? 'this'
       : readsTheSame(plan, tview, registry) && tview.plan.locks !== undefined

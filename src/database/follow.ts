@@ -9,7 +9,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { QualifiedName, RefreshPlan } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
-import { dropGenerated } from './drop.ts';
+import { registerSources } from './create.ts';
+import { dropFunctions } from './drop.ts';
 import { equalityOperators } from './equality.ts';
 import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';
@@ -22,7 +23,6 @@ import {
   compilerInput,
   movedOf,
   type Problem,
-  type RegisteredSource,
   type RegisteredTview,
   type Registry,
   sourcesOf,
@@ -79,6 +79,16 @@ export async function followSchema(
     }
     const told = verdicts.map((verdict) => adoptions.find(({ tview }) => tview === verdict.tview) ?? verdict);
     return { tviews: told.map(toldOf), families };
+  });
+}
+
+/** What following would come to, for each tview of which the catalog says something else. Changes nothing. */
+export async function foresee(executor: SqlExecutor, registry: Registry): Promise<readonly Followed[]> {
+  return await withSettings(executor, { search_path: '' }, async () => {
+    const verdicts: Verdict[] = [];
+    for (const one of await outdatedTviews(executor, registry, { again: true }))
+      verdicts.push(await judge(executor, registry, one, verdicts));
+    return verdicts.map(toldOf);
   });
 }
 
@@ -294,7 +304,7 @@ async function adoptPlans(
   registry: Registry,
   adoptions: readonly Adoption[],
 ): Promise<Registry> {
-  const sources = [...registry.sources];
+  let { sources } = registry;
   const adopted = new Map<number, RegisteredTview>();
   // Two may have swapped their names, and a name is there once.
   await executor.query(`UPDATE tviews.tview SET name = '#' || id WHERE id = ANY ($1)`, [
@@ -312,34 +322,12 @@ async function adoptPlans(
       `UPDATE tviews.tview SET schema = $2, name = $3, key_operators = $4, changed_at = pg_catalog.now() WHERE id = $1`,
       [tview.id, schema, name, keyOperators],
     );
-    const sourceIds: number[] = [];
-    for (const source of plan.sources) sourceIds.push((await registered(executor, sources, source)).id);
-    await executor.query('DELETE FROM tviews.tview_source WHERE tview = $1', [tview.id]);
-    await executor.query(
-      `INSERT INTO tviews.tview_source (tview, source, place)
-       SELECT $1, s.id, s.place FROM pg_catalog.unnest($2::integer[]) WITH ORDINALITY AS s (id, place)`,
-      [tview.id, sourceIds],
-    );
+    const registered = await registerSources(executor, { ...registry, sources }, tview.id, plan);
+    sources = registered.sources;
+    const { sourceIds } = registered;
     adopted.set(tview.id, { ...tview, schema, name, plan, sourceIds, keyOperators, problem: null });
   }
   return { ...registry, sources, tviews: registry.tviews.map((tview) => adopted.get(tview.id) ?? tview) };
-}
-
-/** The source's entry, made where there is none. */
-async function registered(
-  executor: SqlExecutor,
-  sources: RegisteredSource[],
-  { oid, kind, table }: RefreshPlan['sources'][number],
-): Promise<RegisteredSource> {
-  const known = sources.find((source) => source.oid === oid);
-  if (known !== undefined) return known;
-  const [added] = await executor.query<{ id: number }>(
-    'INSERT INTO tviews.source (relation, kind) VALUES ($1::oid, $2) RETURNING id',
-    [oid, kind],
-  );
-  const source = { id: added!.id, oid, kind, table };
-  sources.push(source);
-  return source;
 }
 
 /** Where a partition is another's, and we have no rights on it, it is told of as before, and the rest is followed all the same. */
@@ -364,7 +352,7 @@ async function generateAll(
 ): Promise<void> {
   for (const { tview: old, plan } of adoptions) {
     const tview = after.tviews.find(({ id }) => id === old.id)!;
-    if (old.plan.table.name !== plan.table.name) await dropGenerated(executor, old);
+    if (old.plan.table.name !== plan.table.name) await dropFunctions(executor, old.plan.table.name, old.id);
     await generateSources(executor, after, tview, { moved: 'leave' });
     await generateRefresh(executor, after, tview);
     await stampTicket(executor, tview.id);

@@ -279,6 +279,8 @@ BEGIN
     FROM pg_catalog.pg_class AS c
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = 'tviews'
     WHERE c.relowner <> n.nspowner AND c.relkind IN ('r', 'S')
+      -- One that is being built stays with the one who applies it.
+      AND NOT EXISTS (SELECT FROM tviews.tview AS t WHERE t.relation = c.oid)
       -- The sequence of an identity column goes with its table.
       AND NOT EXISTS (
         SELECT FROM pg_catalog.pg_depend AS d

@@ -4,8 +4,10 @@ import { display } from '../definition/refuse.ts';
 import type { SqlExecutor } from './executor.ts';
 import { type ChangedFamily, changedFamilies } from './family.ts';
 import { readMigrations, sqlFile } from './files.ts';
-import { outdatedTviews } from './outdated.ts';
+import { foresee } from './follow.ts';
 import {
+  type Construction,
+  isBeside,
   loadRegistry,
   type Moved,
   movedOf,
@@ -50,6 +52,8 @@ export interface ListedTview {
     readonly fullRefresh: boolean;
   }[];
   readonly advice: readonly Advice[];
+  /** Where "tviews apply" has not filled all of it yet. */
+  readonly construction: Construction | null;
 }
 
 export async function listTviews(executor: SqlExecutor): Promise<ListedTview[]> {
@@ -68,6 +72,7 @@ export async function listTviews(executor: SqlExecutor): Promise<ListedTview[]> 
     bytes: string;
     sources: ListedTview['sources'] | null;
     advice: Advice[];
+    construction: Construction | null;
   }>(listSql());
   return rows.map((row) => ({
     id: row.id,
@@ -82,6 +87,7 @@ export async function listTviews(executor: SqlExecutor): Promise<ListedTview[]> 
     bytes: Number(row.bytes),
     sources: row.sources ?? [],
     advice: row.advice,
+    construction: row.construction,
   }));
 }
 
@@ -103,6 +109,8 @@ export interface Status {
   }[];
   /** Sources that have got or lost partitions or children since their capture was generated. */
   readonly changedFamilies: readonly ChangedFamily[];
+  /** Tviews that "tviews apply" has begun to build, or to give columns, and not finished. */
+  readonly building: readonly (QualifiedName & { readonly construction: Construction })[];
   /** Tviews that are stale because somebody wants it so. */
   readonly suspended: readonly (QualifiedName & { readonly since: Date })[];
   /** What tviews read by a name it has no more: renamed, replaced by another table of its name, or dropped. */
@@ -113,7 +121,7 @@ export interface Status {
 /** A tview of which the catalog says something else than when its plan was made. */
 export interface ChangedDefinition {
   readonly tview: QualifiedName;
-  /** Why it cannot be followed; null where nobody has tried. */
+  /** Why it cannot be followed; null where it can. */
   readonly problem: Problem | null;
 }
 
@@ -133,11 +141,8 @@ export async function changedDefinitions(
   registry: Registry,
 ): Promise<ChangedDefinition[]> {
   return await rolledBack(executor, 'READ ONLY', async () => {
-    const outdated = await outdatedTviews(executor, registry, { again: true });
-    return outdated.map(({ tview, state }) => ({
-      tview: tview.table ?? tview,
-      problem: tview.problem?.state === state ? tview.problem : null,
-    }));
+    const found = await foresee(executor, registry);
+    return found.filter(({ outcome }) => outcome !== 'noted');
   });
 }
 
@@ -156,6 +161,7 @@ export async function status(executor: SqlExecutor): Promise<Status> {
       toRepair: 0,
       blindTables: [],
       changedFamilies: [],
+      building: [],
       suspended: [],
       moved: [],
       definitions: [],
@@ -164,7 +170,7 @@ export async function status(executor: SqlExecutor): Promise<Status> {
   const [row] = await executor.query<{ done: number[]; tviews: string; sources: string; queued: string }>(
     `SELECT
        ARRAY(SELECT m.number FROM tviews.migration AS m) AS done,
-       (SELECT pg_catalog.count(*) FROM tviews.tview) AS tviews,
+       (SELECT pg_catalog.count(*) FROM tviews.tview AS t) AS tviews,
        (SELECT pg_catalog.count(*) FROM tviews.source) AS sources,
        (SELECT pg_catalog.count(*) FROM tviews.queue) AS queued`,
   );
@@ -174,13 +180,17 @@ export async function status(executor: SqlExecutor): Promise<Status> {
   return {
     installed: true,
     pendingMigrations,
-    tviews: Number(row!.tviews),
+    tviews: Number(row!.tviews) - (registry?.tviews.filter(isBeside).length ?? 0),
     sources: Number(row!.sources),
     queued: Number(row!.queued),
     toRepair: isCurrent ? await countToRepair(executor) : 0,
     // What these ask for, an older schema does not have.
     blindTables: isCurrent ? await executor.query<Status['blindTables'][number]>(blindSql()) : [],
     changedFamilies: isCurrent ? await changedFamilies(executor) : [],
+    building:
+      registry?.tviews.flatMap(({ schema, name, construction }) =>
+        construction === null ? [] : [{ schema, name, construction }],
+      ) ?? [],
     suspended: isCurrent ? await executor.query<Status['suspended'][number]>(suspendedTviews) : [],
     moved: registry?.tviews.flatMap((tview) => movedOf(registry, tview)) ?? [],
     definitions: registry === null ? [] : await changedDefinitions(executor, registry),
@@ -207,7 +217,11 @@ export interface ProxyRegistry {
     /** Other tables whose statements can write rows of it: partitions, children, what it is a partition of. */
     readonly members: readonly string[];
   })[];
-  readonly tviews: readonly (NamedObject & { readonly isSuspended: boolean })[];
+  readonly tviews: readonly (NamedObject & {
+    readonly isSuspended: boolean;
+    /** What it is to be; null where it is whole. */
+    readonly becomes: string | null;
+  })[];
   /** Views that read tviews, directly or through other views, with the ids of those tviews. */
   readonly views: readonly {
     readonly oid: number;

@@ -38,6 +38,8 @@ export interface RegisteredTview {
   /** Goes stale until it is resumed: nothing is captured for it, and flush does not know it (suspend.ts). */
   readonly isSuspended: boolean;
   readonly problem: Problem | null;
+  /** Where "tviews apply" has not filled all of it yet. */
+  readonly construction: Construction | null;
 }
 
 /** Why a change of the schema could not be followed (follow.ts). */
@@ -47,6 +49,18 @@ export interface Problem {
   readonly message: string;
   readonly detail: string | null;
   readonly hint: string | null;
+}
+
+export type ConstructionAction = 'created' | 'altered' | 'replaced' | 'rebuilt';
+
+/** A tview that is filled while others write (decision 010): what there is of it is kept in step, and not all is there. */
+export interface Construction {
+  /** What it is called when it is done: its own name where it is `altered`. */
+  readonly becomes: QualifiedName;
+  readonly action: ConstructionAction;
+  /** How many there are to compute; null until they are listed. The first of them have been. */
+  readonly keys: number | null;
+  readonly filled: number;
 }
 
 export interface RegisteredSource {
@@ -263,9 +277,30 @@ export async function requireTview(
   return tview;
 }
 
+/** The table in schema tviews with the keys that are to be filled. */
+export const fillName = (tview: number): string => `fill_${tview}`;
+
+/** What is being built to be a tview of this name. */
+export const constructionFor = (
+  { tviews }: Registry,
+  { schema, name }: QualifiedName,
+): RegisteredTview | undefined =>
+  tviews.find(
+    ({ construction }) => construction?.becomes.schema === schema && construction.becomes.name === name,
+  );
+
+/** Whether it stands beside what it is to be, under a name of ours. */
+export const isBeside = ({ construction }: RegisteredTview): boolean =>
+  construction !== null && construction.action !== 'altered';
+
 /** What to give the compiler to have a tview's definition compiled again, from the view there is. */
-export function compilerInput(registry: Registry, { plan, requestedKey, sourceIds }: RegisteredTview) {
-  const { view, table, sources } = plan;
+export function compilerInput(
+  registry: Registry,
+  { plan, requestedKey, sourceIds, construction }: RegisteredTview,
+) {
+  const { view, sources } = plan;
+  // Its name may say which column the key is.
+  const table = construction?.becomes ?? plan.table;
   // The option it was made with, as far as it has an effect: the tables of which any change makes every row be computed.
   const fullRefresh = sources.flatMap((source, i) => {
     const registered = registry.sources.find(({ id }) => id === sourceIds[i]);

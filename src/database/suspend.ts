@@ -4,7 +4,6 @@
  */
 import type { QualifiedName } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
-import { compileAgain } from './apply.ts';
 import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';
 import { generateFlush, generateRefresh, generateSources } from './generate.ts';
@@ -23,6 +22,7 @@ import {
 } from './registry.ts';
 import { requireTransaction, withSettings } from './session.ts';
 import { rebuild } from './verify.ts';
+import { compileAgain } from './wanted.ts';
 
 export interface Suspended {
   readonly action: 'suspended' | 'unchanged';
@@ -41,6 +41,13 @@ export async function suspendTview(executor: SqlExecutor, name: string): Promise
   const tview = await requireTview(executor, registry, name);
   const readers = readersOf(registry, tview).map(({ schema, name: reader }) => ({ schema, name: reader }));
   if (tview.isSuspended) return { action: 'unchanged', readers };
+  if (tview.construction !== null) {
+    throw new TviewsError(
+      SqlState.objectNotInPrerequisiteState,
+      `cannot suspend tview ${writtenName(tview)}: it is being built`,
+      { hint: `Run "tviews apply" again to finish it, or "tviews drop ${writtenName(tview)}".` },
+    );
+  }
   const changed = withTview(registry, { ...tview, isSuspended: true });
   await withSettings(executor, { search_path: '' }, async () => {
     // Only those whose triggers are made anew, or go. Writers of tables behind tviews flush with this one, or without it.

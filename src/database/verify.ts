@@ -94,6 +94,12 @@ export async function verifyTview(
   options: VerifyOptions = {},
 ): Promise<Verification> {
   const tview = await requireTview(executor, await loadRegistry(executor), name);
+  if (tview.construction !== null) {
+    throw new TviewsError(
+      SqlState.objectNotInPrerequisiteState,
+      `tview ${writtenName(tview)} is being built: there is nothing to compare yet`,
+    );
+  }
   const compared = { id: tview.id, name: tview.plan.table.name };
   const { pageSize = usualPage, rows: wanted = usualRows, signal } = options;
   const { method, estimatedRows } = await chooseMethod(executor, compared, pageSize);
@@ -231,16 +237,37 @@ export async function chooseMethod(
   tview: ComparedTview,
   pageSize: number,
 ): Promise<{ readonly method: Method; readonly estimatedRows: number }> {
+  const { estimatedRows, byKey, byRange, whole } = await costsOf(executor, tview, pageSize);
+  const method = isDearer(Math.min(byKey, byRange), estimatedRows / pageSize, whole)
+    ? 'whole'
+    : byKey < byRange
+      ? 'keys'
+      : 'range';
+  return { method, estimatedRows };
+}
+
+/** Whether so many rows are better computed all at once than key by key. */
+export async function isCheaperWhole(
+  executor: SqlExecutor,
+  tview: ComparedTview,
+  pageSize: number,
+  rows: number,
+): Promise<boolean> {
+  const { byKey, whole } = await costsOf(executor, tview, pageSize);
+  return isDearer(byKey, rows / pageSize, whole);
+}
+
+const isDearer = (page: number, pages: number, whole: number): boolean =>
+  Math.max(1, Math.ceil(pages)) * page > pagesToWhole * whole;
+
+async function costsOf(executor: SqlExecutor, tview: ComparedTview, pageSize: number) {
   const [row] = await ask<{ estimated_rows: number; by_key: number; by_range: number; whole: number }>(
     executor,
     `SELECT c.estimated_rows, c.by_key, c.by_range, c.whole
      FROM tviews.${quoteIdentifier(compareCostFunctionName(tview.name, tview.id))}(${pageSize}) AS c`,
   );
   const { estimated_rows: estimatedRows, by_key: byKey, by_range: byRange, whole } = row!;
-  const pages = Math.max(1, Math.ceil(estimatedRows / pageSize));
-  const method =
-    pages * Math.min(byKey, byRange) > pagesToWhole * whole ? 'whole' : byKey < byRange ? 'keys' : 'range';
-  return { method, estimatedRows };
+  return { estimatedRows, byKey, byRange, whole };
 }
 
 /** Times a question is asked again after a deadlock. */

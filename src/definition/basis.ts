@@ -45,14 +45,19 @@ const sorted = <T>(values: Iterable<T>, by: (value: T) => string): T[] =>
   [...values].sort((one, other) => (by(one) < by(other) ? -1 : 1));
 
 export function fingerprintOf(catalog: Catalog, types: readonly TypeFacts[]): string {
-  const nameOf = (oid: number): string => display(catalog.relations.get(oid)!.name);
+  // Not of the definition's own view: what it is called is known, and apply gives it another name when it is built.
+  const isOwn = (oid: number): boolean => oid === catalog.root.oid;
+  const nameOf = (oid: number): string => (isOwn(oid) ? '' : display(catalog.relations.get(oid)!.name));
   return digest({
     views: sorted(catalog.views.values(), ({ oid }) => nameOf(oid)).map(({ oid, definition, groupedBy }) => [
       nameOf(oid),
       definition,
       groupedBy.map(nameOf),
     ]),
-    relations: sorted(catalog.relations.values(), ({ name }) => display(name)).map(relationFacts),
+    relations: sorted(catalog.relations.values(), ({ oid }) => nameOf(oid)).map((relation) => ({
+      ...relationFacts(relation),
+      name: nameOf(relation.oid),
+    })),
     types: sorted(types, ({ name }) => name).map(({ name, labels, attributes, hasJsonCast }) => [
       name,
       labels.map(({ label }) => label),
@@ -62,11 +67,9 @@ export function fingerprintOf(catalog: Catalog, types: readonly TypeFacts[]): st
   });
 }
 
-function relationFacts(relation: CatalogRelation): unknown {
-  const { name, relkind, isTview, isTemporary, hasRowSecurity, family, columns, primaryKey, indexes } =
-    relation;
+function relationFacts(relation: CatalogRelation): object {
+  const { relkind, isTview, isTemporary, hasRowSecurity, family, columns, primaryKey, indexes } = relation;
   return {
-    name,
     relkind,
     isTview,
     isTemporary,

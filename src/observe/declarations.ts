@@ -84,6 +84,12 @@ export const declarations = {
     help: '1 for each tview that is suspended, and so stale',
     labels: ['database', 'tview'],
   },
+  building: {
+    name: 'tviews_building',
+    kind: 'gauge',
+    help: '1 for each tview that is being built, or has got columns that are being filled',
+    labels: ['database', 'tview'],
+  },
   clients: {
     name: 'tviews_clients',
     kind: 'gauge',

@@ -25,6 +25,12 @@ export interface PoolSnapshot {
   readonly servers: Readonly<Record<string, number>>;
 }
 
+/** A tview that "tviews apply" is building, or giving columns, named with its schema. */
+export interface BuildingTview {
+  readonly database: string;
+  readonly tview: string;
+}
+
 /** A tview that is suspended, named with its schema. */
 export interface SuspendedTview {
   readonly database: string;
@@ -75,6 +81,7 @@ export interface Metrics {
   watchPools(pools: () => Iterable<PoolSnapshot>): void;
   /** Where to find which tviews nobody keeps in step. */
   watchSuspended(suspended: () => Iterable<SuspendedTview>): void;
+  watchBuilding(building: () => Iterable<BuildingTview>): void;
   /** Where to find what the background verifier found. */
   watchVerification(verified: () => Iterable<VerifiedTview>): void;
   watchStatements(store: { readonly size: number; readonly bytes: number }): void;
@@ -161,6 +168,12 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     for (const { database, tview } of suspended()) target.set({ database, tview }, 1);
   });
 
+  let building: () => Iterable<BuildingTview> = () => [];
+  gauge(declarations.building, (target) => {
+    target.reset();
+    for (const { database, tview } of building()) target.set({ database, tview }, 1);
+  });
+
   let verified: () => Iterable<VerifiedTview> = () => [];
   gauge(declarations.verifyDivergentRows, (target) => {
     target.reset();
@@ -239,6 +252,9 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     },
     watchSuspended: (watched) => {
       suspended = watched;
+    },
+    watchBuilding: (watched) => {
+      building = watched;
     },
     watchVerification: (watched) => {
       verified = watched;

@@ -40,6 +40,7 @@ export async function testProxy(database: FreshDatabase, options: TestProxyOptio
     ready: () => proxy.ready(),
     pools: () => proxy.pools(),
     suspended: () => proxy.suspended(),
+    building: () => proxy.building(),
     verification: () => proxy.verification(),
     close: (graceMs) => proxy.close(graceMs),
     metrics,

@@ -1,5 +1,6 @@
 /** `tviews list`: the tviews of a database. */
 import type { Command } from 'commander';
+import { describeConstruction } from '../../database/construction.ts';
 import { listTviews } from '../../database/list.ts';
 import { onDatabase } from '../database-command.ts';
 import { type Surroundings, size, table } from '../terminal.ts';
@@ -26,14 +27,20 @@ export function addList(program: Command, surroundings: Surroundings): void {
             ? ['no tviews']
             : table(
                 ['tview', 'key', 'rows (estimated)', 'size', 'sources', 'full refresh'],
-                tviews.map(({ tview, suspendedAt, key, estimatedRows, bytes, sources, fullRefresh }) => [
-                  suspendedAt === null ? tview : `${tview} (suspended)`,
-                  key.join(', '),
-                  estimatedRows ?? '?',
-                  size(bytes),
-                  sources.join(', '),
-                  fullRefresh.join(', '),
-                ]),
+                tviews.map(
+                  ({ tview, suspendedAt, construction, key, estimatedRows, bytes, sources, fullRefresh }) => [
+                    construction !== null
+                      ? `${tview} (being built${construction.action === 'altered' ? '' : `, to be ${construction.becomes.schema}.${construction.becomes.name}`}: ${describeConstruction({ construction })})`
+                      : suspendedAt === null
+                        ? tview
+                        : `${tview} (suspended)`,
+                    key.join(', '),
+                    estimatedRows ?? '?',
+                    size(bytes),
+                    sources.join(', '),
+                    fullRefresh.join(', '),
+                  ],
+                ),
               ),
       };
     },

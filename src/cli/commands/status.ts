@@ -1,5 +1,6 @@
 /** `tviews status`: whether schema tviews is there and current, and whether every source is still watched. */
 import type { Command } from 'commander';
+import { describeConstruction, howToGoOn } from '../../database/construction.ts';
 import { describeChange } from '../../database/family.ts';
 import { writtenName } from '../../database/identifier.ts';
 import { describeDefinition, status } from '../../database/list.ts';
@@ -24,6 +25,7 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
         toRepair,
         blindTables,
         changedFamilies,
+        building,
         suspended,
         moved,
         definitions,
@@ -57,6 +59,11 @@ export function addStatus(program: Command, surroundings: Surroundings): void {
               `unwatched  ${schema}.${name}: ${events.join(', ')} goes unseen; run "tviews init", then "tviews verify --repair"`,
           ),
           ...changedFamilies.map((family) => `family     ${describeChange(family)}`),
+          // Nothing is wrong with it: nobody reads it before it is whole, or it has columns more than it had.
+          ...building.map(
+            (tview) =>
+              `building   ${writtenName(tview.construction.becomes)}: ${describeConstruction(tview)}. ${howToGoOn(tview)}`,
+          ),
           ...suspended.map(
             ({ schema, name, since }) =>
               `suspended  ${schema}.${name}, since ${since.toISOString()}: stale until "tviews resume ${writtenName({ schema, name })}"`,

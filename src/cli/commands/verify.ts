@@ -1,5 +1,6 @@
 /** `tviews verify [NAME…] [--repair]`: compares tviews with their definitions, row by row, and says what differs. */
 import { type Command, InvalidArgumentError } from 'commander';
+import { describeConstruction } from '../../database/construction.ts';
 import { changedFamilies, describeChange } from '../../database/family.ts';
 import { changedDefinitions, describeDefinition } from '../../database/list.ts';
 import { loadRegistry } from '../../database/registry.ts';
@@ -27,10 +28,10 @@ export function addVerify(program: Command, surroundings: Surroundings): void {
       .option('--page <rows>', 'rows to compare in one statement', parseCount(1), 1000),
     surroundings,
     async (connection, given, { repair, rows, page }, reporter) => {
+      const { tviews } = await loadRegistry(connection);
+      const building = given.length > 0 ? [] : tviews.filter(({ construction }) => construction !== null);
       const names =
-        given.length > 0
-          ? [...given]
-          : (await loadRegistry(connection)).tviews.map(({ schema, name }) => ({ schema, name }));
+        given.length > 0 ? [...given] : tviews.filter(({ construction }) => construction === null);
       const progress = reporter.progress('Verifying', names.length);
       let pending: Awaited<ReturnType<typeof repairPending>> = { tried: 0, failures: [] };
       const verified: ({ readonly tview: string } & Verification)[] = [];
@@ -71,6 +72,10 @@ export function addVerify(program: Command, surroundings: Surroundings): void {
             : [`looked again at what ${plural(pending.tried, 'transaction')} changed that kept a snapshot`]),
           ...pending.failures.map((failure) => `  that fails: ${failure}`),
           ...verified.flatMap(describe),
+          ...building.map(
+            (tview) =>
+              `${tview.schema}.${tview.name}: being built, not compared; ${describeConstruction(tview)}`,
+          ),
           ...families.map(describeChange),
           ...definitions.map(describeDefinition),
           ...(complete ? [] : [`stopped: ${verified.length} of ${plural(names.length, 'tview')} begun`]),

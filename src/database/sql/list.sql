@@ -17,7 +17,15 @@ SELECT
     JOIN pg_catalog.pg_namespace AS n ON n.oid = r.relnamespace
     WHERE ts.tview = t.id
   ) AS sources,
-  t.plan->'advice' AS advice
+  t.plan->'advice' AS advice,
+  (
+    SELECT pg_catalog.jsonb_build_object(
+      'becomes', pg_catalog.jsonb_build_object('schema', u.schema, 'name', u.name),
+      'action', u.action, 'keys', u.keys, 'filled', u.filled
+    )
+    FROM tviews.construction AS u
+    WHERE u.tview = t.id
+  ) AS construction
 FROM tviews.tview AS t
 JOIN pg_catalog.pg_class AS c ON c.oid = t.relation
 ORDER BY t.schema, t.name;

@@ -21,7 +21,8 @@ SELECT
   COALESCE((
     SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
       'id', t.id, 'oid', t.relation::oid::bigint, 'schema', n.nspname, 'name', c.relname,
-      'isSuspended', t.suspended_at IS NOT NULL
+      'isSuspended', t.suspended_at IS NOT NULL,
+      'becomes', (SELECT u.schema || '.' || u.name FROM tviews.construction AS u WHERE u.tview = t.id)
     ) ORDER BY t.id)
     FROM tviews.tview AS t
     JOIN pg_catalog.pg_class AS c ON c.oid = t.relation

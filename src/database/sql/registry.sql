@@ -17,6 +17,14 @@ SELECT
         'table', (SELECT r.name FROM relation AS r WHERE r.oid = t.relation),
         'view', (SELECT r.name FROM relation AS r WHERE r.oid = t.view),
         'viewOid', t.view::oid::bigint, 'isSuspended', t.suspended_at IS NOT NULL, 'problem', t.problem,
+        'construction', (
+          SELECT pg_catalog.jsonb_build_object(
+            'becomes', pg_catalog.jsonb_build_object('schema', c.schema, 'name', c.name),
+            'action', c.action, 'keys', c.keys, 'filled', c.filled
+          )
+          FROM tviews.construction AS c
+          WHERE c.tview = t.id
+        ),
         'sourceIds', COALESCE((
           SELECT pg_catalog.jsonb_agg(ts.source ORDER BY ts.place)
           FROM tviews.tview_source AS ts

@@ -44,7 +44,7 @@ async function verifier(rows: number) {
   const registry = await readRegistry(executorOf(blog.owner));
   const names = new Map(registry!.tviews.map((tview) => [tview.id, `${tview.schema}.${tview.name}`]));
   const tables = new Map(registry!.tviews.map((tview) => [tview.id, tview.name]));
-  const snapshot = { tviewNames: names, tviewTables: tables, suspended: new Set<number>() };
+  const snapshot = { tviewNames: names, tviewTables: tables, unverified: new Set<number>() };
   const made = new Verifier('blog', connection, () => snapshot, { intervalMs: 1, rows, restFactor: 0 }, log);
   onTestFinished(() => made.close());
   made.start();

@@ -1,0 +1,46 @@
+/** Computes every row of a definition once, before writers have to: what it fails on, they would fail on as well. */
+import type { RefreshPlan } from '../definition/plan.ts';
+import { duplicateKey, nullKey } from './create.ts';
+import type { SqlExecutor } from './executor.ts';
+import { quoteIdentifier, quoteQualified } from './identifier.ts';
+import { withSettings } from './session.ts';
+import { computeSettings } from './settings.ts';
+import type { Probe, Wanted } from './wanted.ts';
+
+/** @throws 21000 two rows have one key; 23502 one has none; whatever computing a column ends with */
+export async function checkRows(
+  executor: SqlExecutor,
+  { table }: Wanted,
+  { view, plan }: Probe,
+): Promise<void> {
+  const key = plan.key.map(({ name }) => `v.${quoteIdentifier(name)}`);
+  const rest = plan.columns.filter(({ name }) => !plan.key.some((column) => column.name === name));
+  // Counted, so that they are computed.
+  const computed = rest.map(({ name }) => `, count(v.${quoteIdentifier(name)})`).join('');
+  const [bad] = await withSettings(executor, computeSettings, () =>
+    executor.query<{ rows: string; is_null: boolean; key: string[] }>(
+      `SELECT count(*) AS rows, ${key.map((column) => `${column} IS NULL`).join(' OR ')} AS is_null,
+         ARRAY[${key.map((column) => `${column}::text`).join(', ')}] AS key${computed}
+       FROM ${quoteQualified(view)} AS v
+       GROUP BY ${key.join(', ')}
+       HAVING count(*) > 1 OR ${key.map((column) => `${column} IS NULL`).join(' OR ')}
+       LIMIT 1`,
+    ),
+  );
+  if (bad === undefined) return;
+  const named = { ...plan, table };
+  if (bad.is_null) throw nullKey(named);
+  const names = plan.key.map(({ name }) => name).join(', ');
+  throw duplicateKey(named, `Key (${names})=(${bad.key.join(', ')}) comes ${bad.rows} times.`);
+}
+
+/** How many keys a definition has, as the planner thinks. */
+export async function estimateRows(
+  executor: SqlExecutor,
+  { view, key }: Pick<RefreshPlan, 'view' | 'key'>,
+): Promise<number> {
+  const [row] = await executor.query<{ 'QUERY PLAN': readonly { Plan: { 'Plan Rows': number } }[] }>(
+    `EXPLAIN (FORMAT JSON) SELECT ${key.map(({ name }) => quoteIdentifier(name)).join(', ')} FROM ${quoteQualified(view)}`,
+  );
+  return Math.round(row!['QUERY PLAN'][0]!.Plan['Plan Rows']);
+}
