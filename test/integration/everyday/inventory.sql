@@ -110,7 +110,7 @@ SELECT
   top.items
 FROM warehouse w
 LEFT JOIN LATERAL (
-  SELECT jsonb_agg(t.name ORDER BY t.value DESC, t.sku) AS items
+  SELECT jsonb_agg(jsonb_build_object('name', t.name, 'value', t.value) ORDER BY t.value DESC, t.sku) AS items
   FROM (
     SELECT i.sku, i.name, s.free * i.unit_cost AS value
     FROM tv_stock s

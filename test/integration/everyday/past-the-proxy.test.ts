@@ -5,7 +5,9 @@ import { play } from './play.ts';
 
 const examples = await readExamples();
 
-test.for(examples)('$name', (example) => play(example, (database) => database.client(database.app)));
+test.for(examples)('$name', { timeout: 300_000 }, (example) =>
+  play(example, (database) => database.client(database.app)),
+);
 
 test('there are fifty definitions and more, of which few need full_refresh', () => {
   const accepted = examples.flatMap(({ definitions }) =>

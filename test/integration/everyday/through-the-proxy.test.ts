@@ -4,7 +4,7 @@ import { type TestProxy, testProxy } from '../../kit/proxy.ts';
 import { readExamples } from './example.ts';
 import { play } from './play.ts';
 
-test.for(await readExamples())('$name', async (example) => {
+test.for(await readExamples())('$name', { timeout: 300_000 }, async (example) => {
   let proxy: TestProxy | undefined;
   await play(example, async (database) => {
     proxy = await testProxy(database, { poolSize: 1 });
