@@ -58,9 +58,12 @@ const said = ({ code, message, hint }: Refusal): string[] => [
 ];
 
 function refusedOf(kind: Outcome['kind'], outcomes: Outcomes): readonly (readonly string[])[] {
-  return [...outcomes].flatMap(([name, outcome]) =>
-    outcome.kind === kind && outcome.kind !== 'bounded' ? [[text(name), ...said(outcome.refusal)]] : [],
-  );
+  return constructs.flatMap(({ name }) => {
+    const outcome = outcomes.get(name)!;
+    return outcome.kind === kind && outcome.kind !== 'bounded'
+      ? [[text(name), ...said(outcome.refusal)]]
+      : [];
+  });
 }
 
 export function constructsDocument({ kinds, unfit, foreignKeys }: Found): string {
