@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { FullRefresh } from '../definition/full-refresh.ts';
 import type { CreateTview, QualifiedName, RefreshPlan } from '../definition/plan.ts';
-import { SqlState, TviewsError } from '../errors/errors.ts';
+import { RefusedDefinition, SqlState, TviewsError } from '../errors/errors.ts';
 import type { SqlExecutor } from './executor.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
 import {
@@ -126,8 +126,22 @@ export async function createView(
     // The line break ends a comment the query may end with.
     await executor.query(`${prefix}${query}\n`);
   } catch (error) {
+    if (readsTemporary(error)) {
+      throw new RefusedDefinition('temporary tables and views are not supported in a tview', {
+        detail: 'They end with their session, and others do not see them.',
+        hint: 'Use an ordinary table.',
+      });
+    }
     throw pointIntoQuery(error, [...prefix].length);
   }
+}
+
+/** A view over what is temporary would be so itself, which its schema is not: PostgreSQL says no more, and not which one it is. */
+function readsTemporary(error: unknown): boolean {
+  return (
+    sqlStateOf(error) === SqlState.invalidTableDefinition &&
+    (error as { routine?: string }).routine === 'RangeVarAdjustRelationPersistence'
+  );
 }
 
 /** The server counts from the start of our CREATE VIEW; people look at their query. */

@@ -167,7 +167,7 @@ function spreadKey(definition: ResolvedDefinition, key: readonly KeyColumn[]): R
   return refusal(
     `the key (${key.map(({ output }) => output.name).join(', ')}) is spread over ${names}`,
     'No row of any table has the whole key, so that a transaction that changes a row of each could miss a key.',
-    'Choose a key one table has, or whose columns one table refers to: the table that links the two, for example.',
+    "Choose a key one table has, or whose columns one table refers to (the table that links the two, for example): WITH (key = 'column, …').",
   );
 }
 

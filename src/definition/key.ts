@@ -1,6 +1,7 @@
 /** Chooses the columns that identify a row of the tview, and finds the columns of the sources that they are. */
 import { RefusedDefinition } from '../errors/errors.ts';
 import type { Catalog, CatalogColumn } from './catalog.ts';
+import { decidedBy } from './decided.ts';
 import { refusal, refuse } from './refuse.ts';
 import { columnKey, type NamedOrigin, type ResolvedDefinition } from './resolved.ts';
 
@@ -60,7 +61,7 @@ function readingKey(
   return columns;
 }
 
-/** Without `WITH (key = …)`: pk_<entity>, else the groups, else the primary key of the first table. */
+/** Without `WITH (key = …)`: pk_<entity>, else what tells the groups apart, else the primary key of the first table. */
 function conventionalKey(
   definition: ResolvedDefinition,
   entity: string,
@@ -86,7 +87,7 @@ function conventionalKey(
     ).size === 1;
   const names =
     grouping !== null
-      ? grouping.map((origin) =>
+      ? decidedBy(definition, grouping).map((origin) =>
           origin.kind === 'column' ? outputOf(origin.occurrence, origin.column) : undefined,
         )
       : (root?.relation.primaryKey?.map((column) => outputOf(root.index, column)) ?? []);
@@ -137,7 +138,7 @@ function keyColumn(
     return refusal(
       `key column "${name}" comes from the nullable side of an outer join`,
       `Rows without a partner in ${alias} would have no key.`,
-      'Take the key from the table on the other side of the join.',
+      `Take the key from the table on the other side of the join: WITH (key = 'column, …').`,
     );
   }
   if (!source.notNull && !definition.notNull.has(columnKey(occurrence, column))) {

@@ -100,7 +100,9 @@ export function refuseFromItem(item: Node): never {
   return refuse(
     `${name} in FROM is not supported in a tview`,
     'The walk over the definition does not know this construct.',
-    'Use jsonb_array_elements or a subquery instead.',
+    kind === 'RangeTableFunc'
+      ? 'Use unnest(xpath(…)) or a subquery instead.'
+      : 'Use jsonb_array_elements or a subquery instead.',
   );
 }
 

@@ -630,19 +630,22 @@ class Walk {
   }
 
   /**
-   * `x IN (SELECT y …)` as a condition that must hold: its inner rows matter only where y = x (R6), and so do the owners of the condition, as if
-   * they were joined. Anywhere else (NOT IN, in a select list, under OR) a NULL or an empty set counts too, and only a
-   * correlation inside the subquery links it.
+   * `x IN (SELECT y …)` as a condition that must hold: its inner rows matter only where y = x (R6), each of several, and so do the owners of the
+   * condition, as if they were joined. Anywhere else (NOT IN, in a select list, under OR) a NULL or an empty set counts too, and only
+   * a correlation inside the subquery links it.
    */
   private membership(sublink: SubLink, scope: Scope, owners: readonly number[]): void {
     this.visit(sublink.testexpr, scope);
     const inner = this.subquery(sublink, scope, owners);
-    const [column] = inner.columns;
-    const tested = operandOf(sublink.testexpr, (name) => lookUp(scope, name));
-    const isIn = sublink.operName === undefined || isEquality(sublink.operName);
-    if (!isIn || inner.columns.length !== 1 || column?.origin.kind !== 'column' || tested.kind !== 'column')
-      return;
-    this.equate({ ...column.origin, casts: [] }, tested, [...inner.always, ...owners]);
+    if (sublink.operName !== undefined && !isEquality(sublink.operName)) return;
+    const tested = sublink.testexpr;
+    // Of rows, each column is equal, or the rows are not.
+    const sides = tested !== undefined && 'RowExpr' in tested ? (tested.RowExpr.args ?? []) : [tested];
+    for (const [place, { origin }] of inner.columns.entries()) {
+      const side = operandOf(sides[place], (name) => lookUp(scope, name));
+      if (origin.kind === 'column' && side.kind === 'column')
+        this.equate({ ...origin, casts: [] }, side, [...inner.always, ...owners]);
+    }
   }
 
   private subquery(sublink: SubLink, scope: Scope, needing: readonly number[] = []): Block {

@@ -318,6 +318,17 @@ describe('paths', () => {
       ],
     },
     {
+      promise: 'IN of several columns is linked by each of them that is one',
+      sql: `SELECT p.pk_product FROM product p
+            WHERE (p.fk_supplier, p.currency, 3) IN (SELECT s.pk_supplier, s.country, length(s.name) FROM supplier s)
+              AND (p.pk_product, lower(p.name)) = ANY (SELECT i.fk_product, i.warehouse FROM inventory i)`,
+      paths: [
+        'local: product p (p.pk_product)',
+        'mapped: supplier s → product p (p.fk_supplier = s.pk_supplier and p.currency = s.country)',
+        'local: inventory i (i.fk_product = pk_product)',
+      ],
+    },
+    {
       promise: 'LATERAL with LIMIT, and a function over it',
       sql: `SELECT p.pk_product, l.title, w.word FROM product p
             LEFT JOIN LATERAL (SELECT r.title FROM review r WHERE r.fk_product = p.pk_product
@@ -334,6 +345,27 @@ describe('paths', () => {
         'mapped: product p → review r (r.fk_product = p.pk_product)',
       ],
       keys: ['user_number'],
+    },
+    {
+      promise:
+        'a column that the primary key beside it in GROUP BY decides is no part of the key, shown or not',
+      sql: `SELECT p.pk_product, p.name, count(r.pk_review) FROM product p LEFT JOIN review r ON r.fk_product = p.pk_product
+            GROUP BY p.pk_product, p.name, p.sku`,
+      paths: ['local: product p (p.pk_product)', 'local: review r (r.fk_product = pk_product)'],
+      keys: ['pk_product'],
+    },
+    {
+      promise: 'nor is one of a row that such a row refers to',
+      sql: `SELECT c.name AS category, p.pk_product, s.pk_supplier, s.name, count(*) FROM product p
+            JOIN category c ON c.pk_category = p.fk_category JOIN review r ON r.fk_product = p.pk_product
+            JOIN supplier s ON s.pk_supplier = r.user_number GROUP BY c.name, c.pk_category, p.pk_product, s.pk_supplier, s.name, c.slug`,
+      paths: [
+        'mapped: product p → review r (r.fk_product = p.pk_product)',
+        'mapped: category c → product p (p.fk_category = c.pk_category) → review r (r.fk_product = p.pk_product)',
+        'local: review r (r.fk_product = pk_product, r.user_number = pk_supplier)',
+        'mapped: supplier s → review r (r.user_number = s.pk_supplier)',
+      ],
+      keys: ['pk_product', 'pk_supplier'],
     },
     {
       promise: 'a WITH query stands where it is read',

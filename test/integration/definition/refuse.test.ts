@@ -223,6 +223,15 @@ const joins: readonly Refused[] = [
     message: unlinked('category', 'category'),
   },
   {
+    sql: `${p} WHERE (p.fk_category, p.name) NOT IN (SELECT pk_category, name FROM category)`,
+    message: unlinked('category', 'category'),
+  },
+  {
+    promise: 'rows that are compared by their order',
+    sql: `${p} WHERE (p.fk_category, p.name) >= ANY (SELECT pk_category, name FROM category)`,
+    message: unlinked('category', 'category'),
+  },
+  {
     sql: 'SELECT p.pk_product, p.fk_category IN (SELECT pk_category FROM category) FROM product p',
     message: unlinked('category', 'category'),
   },
@@ -292,6 +301,19 @@ const keys: readonly Refused[] = [
   {
     sql: 'SELECT p.fk_supplier, count(*) FROM product p GROUP BY p.fk_supplier',
     message: 'key column "fk_supplier" may be null',
+  },
+  {
+    promise:
+      'a group by a column that the primary key beside it does not decide: the row that it refers to may be missing',
+    sql: `SELECT p.pk_product, s.name, count(*) FROM product p LEFT JOIN supplier s ON s.pk_supplier = p.fk_supplier
+          GROUP BY p.pk_product, s.name`,
+    message: 'key column "name" comes from the nullable side of an outer join',
+  },
+  {
+    promise: 'a group by a column of another table, although it has the primary key of one',
+    sql: `SELECT p.pk_product, i.quantity, count(*) FROM product p JOIN inventory i ON i.warehouse = p.status
+          GROUP BY p.pk_product, i.quantity`,
+    message: 'the key (pk_product, quantity) is spread over shop.product (p) and shop.inventory (i)',
   },
   {
     sql: 'SELECT t.tags FROM t',
