@@ -1,4 +1,6 @@
 /** The benchmarks there are. */
+import { render as renderApply } from './apply/render.ts';
+import { type ApplyResult, run as runApply } from './apply/run.ts';
 import { render as renderAutocommit } from './autocommit/render.ts';
 import { type AutocommitResult, run as runAutocommit } from './autocommit/run.ts';
 import { render as renderBreakdown } from './breakdown/render.ts';
@@ -57,6 +59,12 @@ export const benchmarks: readonly Benchmark[] = [
     title: 'what writers of one tview cost each other',
     run: runConcurrency,
     render: (result) => renderConcurrency(result as ConcurrencyResult),
+  },
+  {
+    name: 'apply',
+    title: 'making a tview: how long it takes, and how long writers wait for it',
+    run: runApply,
+    render: (result) => renderApply(result as ApplyResult),
   },
   {
     name: 'relay',
