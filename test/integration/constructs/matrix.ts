@@ -107,9 +107,8 @@ const known = (those: readonly Construct[], serverVersion: number): readonly Con
   those.filter(({ since = 0 }) => since <= serverVersion);
 
 /** Whether rows are written and compared; of the others the plan is made alone, unless TVIEWS_LONG is set. */
-export function isPlayed({ isSample, isExpression }: Construct, { isPlayedWith }: SourceKind): boolean {
-  return isSample || isPlayedWith === 'all' || (isPlayedWith === 'all but expressions' && !isExpression);
-}
+export const isPlayed = ({ isSample }: Construct, { isPlayedWithAll = false }: SourceKind): boolean =>
+  isSample || isPlayedWithAll;
 
 /** Makes a plan of a definition. */
 type Attempt = (construct: Construct, query: string, fullRefresh: '*' | []) => Promise<RefreshPlan>;
