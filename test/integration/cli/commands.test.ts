@@ -136,15 +136,12 @@ test('status, verify and init say what cannot be followed, and the way out', asy
   const sentence =
     'tview shop.tv_product cannot follow a change of the schema: table with row level security shop.tb_review';
   await owner.query('ALTER TABLE shop.tb_review ENABLE ROW LEVEL SECURITY');
-  const untried = await run('status');
-  expect(untried.exitCode).toBe(1);
-  expect(untried.stdout).toContain(
-    'definition what tview shop.tv_product reads was changed: run "tviews init", then "tviews verify --repair"\n',
-  );
-  expect((await run('init')).stdout).toContain(sentence);
-  const refused = await run('status');
-  expect(refused.exitCode).toBe(1);
-  expect(refused.stdout).toContain(`definition ${sentence}`);
+  for (const again of [true, false]) {
+    const refused = await run('status');
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stdout).toContain(`definition ${sentence}`);
+    if (again) expect((await run('init')).stdout).toContain(sentence);
+  }
   expect((await run('verify', 'shop.tv_product')).stdout).toContain(sentence);
   await owner.query('ALTER TABLE shop.tb_review DISABLE ROW LEVEL SECURITY');
   expect(await run('status')).toMatchObject({ exitCode: 0 });
