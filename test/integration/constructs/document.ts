@@ -23,7 +23,7 @@ each with its definition after each transaction. [Limits](limits.md) says why, a
 - **all keys**: refused, unless the table is listed in \`full_refresh\`: then each transaction that changes it computes every row.
 - **refused**.
 
-A cell with ° is written to by the long run alone (\`TVIEWS_LONG=1\`); the usual one compiles it.
+A cell with ° is written to by the long run of the test alone; the usual one compiles it.
 `;
 
 const table = (rows: readonly (readonly string[])[]): string => {
