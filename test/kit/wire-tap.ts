@@ -14,16 +14,18 @@ export interface TappedMessage {
 
 export interface WireTap {
   readonly port: number;
-  /** Everything since the last call, over all connections. */
+  /** Everything since the last call, over all connections of the role. */
   take(): TappedMessage[];
 }
 
-export async function wireTap(host: string, port: number): Promise<WireTap> {
+/** @param role whose connections are listened to: a proxy has others of its own */
+export async function wireTap(host: string, port: number, role: string): Promise<WireTap> {
   let messages: TappedMessage[] = [];
   let pieces = 0;
   const sockets = new Set<Socket>();
   const server = createServer({ noDelay: true }, (client) => {
     const upstream = connect({ host, port, noDelay: true });
+    let isHeard = false;
     for (const [from, to, direction] of [
       [client, upstream, '>'],
       [upstream, client, '<'],
@@ -37,13 +39,17 @@ export async function wireTap(host: string, port: number): Promise<WireTap> {
         to.write(chunk);
         buffer = Buffer.concat([buffer, chunk]);
         if (!started && buffer.length >= 4 && buffer.length >= buffer.readUInt32BE(0)) {
-          buffer = buffer.subarray(buffer.readUInt32BE(0));
+          const length = buffer.readUInt32BE(0);
+          isHeard = buffer.subarray(0, length).includes(`\0user\0${role}\0`);
+          buffer = buffer.subarray(length);
           started = true;
         }
         while (started && buffer.length >= 5 && buffer.length >= 1 + buffer.readUInt32BE(1)) {
           const next = 1 + buffer.readUInt32BE(1);
           const type = String.fromCharCode(buffer[0]!);
-          messages.push({ direction, type, body: Buffer.from(buffer.subarray(5, next)), piece: pieces });
+          if (isHeard) {
+            messages.push({ direction, type, body: Buffer.from(buffer.subarray(5, next)), piece: pieces });
+          }
           buffer = buffer.subarray(next);
         }
       });

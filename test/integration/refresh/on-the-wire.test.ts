@@ -16,7 +16,7 @@ beforeAll(async () => {
 afterAll(() => blog.database.drop());
 
 async function tapped(): Promise<{ tap: WireTap; proxy: TestProxy; client: RawClient }> {
-  const tap = await wireTap(blog.database.host, blog.database.port);
+  const tap = await wireTap(blog.database.host, blog.database.port, blog.database.app.role);
   const proxy = await testProxy({ ...blog.database, port: tap.port });
   const client = await RawClient.connect(proxy.url(blog.database.app));
   client.send(query('SELECT 1'));
