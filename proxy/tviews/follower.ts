@@ -6,7 +6,7 @@
  * for us may be the one we wait for.
  */
 import { setTimeout } from 'node:timers/promises';
-import pg from 'pg';
+import type pg from 'pg';
 import { type ChangedFamily, changedFamilies, describeChange } from '../../src/database/family.ts';
 import { sqlFile } from '../../src/database/files.ts';
 import { type FollowReport, findChanges, followSchema } from '../../src/database/follow.ts';
@@ -16,7 +16,7 @@ import { loadRegistry, lockRegistry } from '../../src/database/registry.ts';
 import { inTransaction, rolledBack, sqlStateOf } from '../../src/database/session.ts';
 import { SqlState } from '../../src/errors/errors.ts';
 import type { Logger } from '../../src/observe/log.ts';
-import { type OwnerConnection, ownerSettings } from './owner.ts';
+import { type OwnerConnection, ownerPool } from './owner.ts';
 
 /** So long a client waits at the most; what takes longer goes on without it. */
 const PATIENCE_MS = 10_000;
@@ -58,15 +58,7 @@ export class Follower {
   constructor(owner: OwnerConnection, host: FollowerHost, log: Logger) {
     this.#host = host;
     this.#log = log.child({ database: owner.database });
-    this.#pool = new pg.Pool({
-      ...ownerSettings(owner, 'tviews schema'),
-      max: 1,
-      idleTimeoutMillis: 60_000,
-      allowExitOnIdle: true,
-    });
-    // A connection that is lost says so to the query on it, or at the next one; unheard, it would end the process.
-    this.#pool.on('error', () => undefined);
-    this.#pool.on('connect', (client) => client.on('error', () => undefined));
+    this.#pool = ownerPool(owner, 'tviews schema', 1);
   }
 
   /** Resolves when all that was committed before the call is followed, or some time has passed. Never rejects. */

@@ -16,6 +16,20 @@ export function ownerClient(owner: OwnerConnection, applicationName: string): pg
   return new pg.Client(ownerSettings(owner, applicationName));
 }
 
+/** For what may wait for locks, and shall keep nobody else waiting. A connection that is not needed for a minute is given back. */
+export function ownerPool(owner: OwnerConnection, applicationName: string, max: number): pg.Pool {
+  const pool = new pg.Pool({
+    ...ownerSettings(owner, applicationName),
+    max,
+    idleTimeoutMillis: 60_000,
+    allowExitOnIdle: true,
+  });
+  // A connection that is lost says so to the work on it, or at the next one; unheard, it would end the process.
+  pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  return pool;
+}
+
 export function ownerSettings(owner: OwnerConnection, applicationName: string): pg.ClientConfig {
   const { host, port, database, user, password, connectTimeoutMs } = owner;
   return {

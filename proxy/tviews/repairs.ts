@@ -5,12 +5,12 @@
  * On connections of its own, a few: a repair waits for locks as any writer does, and nobody who waits for the catalog, or
  * for another repair, shall wait with it. Not for ever, either: a client that waits for us may be the one we wait for.
  */
-import pg from 'pg';
+import type pg from 'pg';
 import { executorOf } from '../../src/database/node-postgres.ts';
 import { hasRepairs, repairFailures, repairOne, repairRecord } from '../../src/database/repair.ts';
 import { inTransaction } from '../../src/database/session.ts';
 import type { Logger } from '../../src/observe/log.ts';
-import { type OwnerConnection, ownerSettings } from './owner.ts';
+import { type OwnerConnection, ownerPool } from './owner.ts';
 
 /** How often leftovers are looked for. */
 const INTERVAL_MS = 1_000;
@@ -37,21 +37,13 @@ export class Repairs {
 
   /** @param isDue whether the database has tviews */
   constructor(owner: OwnerConnection, isDue: () => boolean, log: Logger) {
-    this.#pool = new pg.Pool({
-      ...ownerSettings(owner, 'tviews repairs'),
-      max: CONNECTIONS,
-      idleTimeoutMillis: 60_000,
-      allowExitOnIdle: true,
-    });
-    // A connection that is lost says so to the repair on it, or at the next one; unheard, it would end the process.
-    this.#pool.on('error', () => undefined);
-    this.#pool.on('connect', (client) => client.on('error', () => undefined));
+    this.#pool = ownerPool(owner, 'tviews repairs', CONNECTIONS);
     this.#isDue = isDue;
     this.#log = log.child({ database: owner.database });
     this.#timer = setInterval(() => {
       if (this.#isLooking) return;
       this.#isLooking = true;
-      void this.#lookForLeftovers().finally(() => {
+      void this.repairAll().finally(() => {
         this.#isLooking = false;
       });
     }, INTERVAL_MS);
@@ -70,12 +62,8 @@ export class Repairs {
     }
   }
 
-  /** For whoever has just left something. Never rejects. */
-  repairAll(): Promise<void> {
-    return this.#lookForLeftovers();
-  }
-
-  async #lookForLeftovers(): Promise<void> {
+  /** Whatever is left there. Never rejects: what fails stays, and is tried again. */
+  async repairAll(): Promise<void> {
     if (!this.#isDue() || performance.now() < this.#pausedUntil) return;
     try {
       if (!(await hasRepairs({ query: async (text) => (await this.#pool.query(text)).rows }))) {

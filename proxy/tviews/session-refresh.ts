@@ -152,12 +152,10 @@ export class DatabaseSessionRefresh implements SessionRefresh {
     this.#schemaChange = 'none';
     if (schemaChange === 'possible') this.#catalog.follower.followSoon();
     const follows = schemaChange === 'likely' && this.#catalog.snapshot !== null;
-    if (this.#toRepair.length === 0) return follows ? this.#catalog.follower.follow() : null;
-    const records = this.#toRepair.splice(0);
-    return Promise.all([
-      ...records.map((record) => this.#catalog.repairs.repair(record)),
-      ...(follows ? [this.#catalog.follower.follow()] : []),
-    ]).then(() => undefined);
+    if (this.#toRepair.length === 0 && !follows) return null;
+    const work = this.#toRepair.splice(0).map((record) => this.#catalog.repairs.repair(record));
+    if (follows) work.push(this.#catalog.follower.follow());
+    return Promise.all(work).then(() => undefined);
   }
 
   flushLate(): void {

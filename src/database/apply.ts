@@ -52,6 +52,7 @@ export interface Applied {
   readonly isSuspended: boolean;
   readonly table: QualifiedName;
   readonly advice: readonly Advice[];
+  /** Computed, as many as the definition gave. */
   readonly rows: number;
 }
 

@@ -11,17 +11,15 @@ import { setTimeout } from 'node:timers/promises';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { copyValues } from './belongings.ts';
 import type { SqlExecutor } from './executor.ts';
-import { quoteIdentifier, quoteLiteral, quoteQualified, writtenName } from './identifier.ts';
+import { quoteIdentifier, quoteQualified, writtenName } from './identifier.ts';
 import { imageExpression } from './image.ts';
-import { keysEqual } from './refresh-function.ts';
+import { keysEqual, keysWithoutAsking } from './refresh-function.ts';
 import { fillName, isBeside, type RegisteredTview } from './registry.ts';
 import { flushForNoWriter } from './repair.ts';
-import { inTransaction, sqlStateOf, withSettings } from './session.ts';
+import { inTransaction, setLocally, sqlStateOf, withSettings } from './session.ts';
 import { computeSettings } from './settings.ts';
 import { isCheaperWhole } from './verify.ts';
 
-/** Above that, a flush asks how large the table is, and may compute all of it. */
-const mostKeys = 1000;
 const firstKeys = 100;
 /** A batch may keep a writer of one of its keys waiting for so long, or so. */
 const targetMs = 150;
@@ -70,7 +68,10 @@ export async function fill(
     );
     if (next === null) return null;
     state = next;
-    size = Math.max(1, Math.min(mostKeys, Math.round(size * Math.min(2, targetMs / Math.max(1, next.ms)))));
+    size = Math.max(
+      1,
+      Math.min(keysWithoutAsking, Math.round(size * Math.min(2, targetMs / Math.max(1, next.ms)))),
+    );
     await options.progress?.(state.filled, state.keys!);
     // Plans by key are wrong as long as the planner takes the table for empty.
     if (state.filled >= Math.max(firstAnalyze, analyzed * growthToAnalyze) && state.filled < state.keys!) {
@@ -142,7 +143,12 @@ async function isComputedWhole(
 ): Promise<boolean> {
   if (keys <= 1) return false;
   if (tview.plan.isComputedWhole === true) return true;
-  return await isCheaperWhole(executor, { id: tview.id, name: tview.plan.table.name }, mostKeys, keys);
+  return await isCheaperWhole(
+    executor,
+    { id: tview.id, name: tview.plan.table.name },
+    keysWithoutAsking,
+    keys,
+  );
 }
 
 interface Batch extends FillState {
@@ -164,23 +170,13 @@ async function fillBatch(
   if (state.filled === state.keys) return { ...state, ms: 0 };
   const upto = size === 'whole' ? state.keys! : Math.min(state.filled + size, state.keys!);
   const places = { list: listOf(tview), after: state.filled, upto };
-  await useComputeSettings(executor);
+  await setLocally(executor, Object.entries(computeSettings));
   const images = await imagesOf(executor, tview, places);
   let ms = await flush(executor, tview, size === 'whole' ? '"all": true' : `"r": ${images}`);
   if (await isMisread(executor, tview, places)) ms += await flush(executor, tview, '"all": true');
   if (replaces !== null) await copyValues(executor, replaces, tview, places);
   await executor.query('UPDATE tviews.construction SET filled = $2 WHERE tview = $1', [tview.id, upto]);
   return { ...state, filled: upto, ms };
-}
-
-/** To the end of the transaction, which is ours. */
-async function useComputeSettings(executor: SqlExecutor): Promise<void> {
-  const values = Object.entries(computeSettings).map(
-    ([name, value]) => `(${quoteLiteral(name)}, ${quoteLiteral(value)})`,
-  );
-  await executor.query(
-    `SELECT pg_catalog.set_config(s.name, s.value, true) FROM (VALUES ${values.join(', ')}) AS s (name, value)`,
-  );
 }
 
 interface Places {

@@ -11,6 +11,7 @@ import { keysEqual, toColumn } from './refresh-function.ts';
 import type { RegisteredTview } from './registry.ts';
 import { sqlStateOf, withSettings } from './session.ts';
 import { computeSettings } from './settings.ts';
+import { hasSameKey } from './wanted.ts';
 
 const belongingsSql = sqlFile('belongings.sql');
 const usersSql = sqlFile('users.sql');
@@ -33,20 +34,11 @@ interface Part {
 
 /** Objects that would go with it, or keep it from being dropped. */
 export async function usersOf(executor: SqlExecutor, tview: RegisteredTview): Promise<string[]> {
-  const rows = await executor.query<{ name: string }>(usersSql(), [
-    tview.oid,
-    await viewOid(executor, tview),
-  ]);
+  const rows = await executor.query<{ name: string }>(usersSql(), [tview.oid, viewOid(tview)]);
   return rows.map(({ name }) => name);
 }
 
-async function viewOid(executor: SqlExecutor, { view }: RegisteredTview): Promise<number> {
-  if (view === null) return 0;
-  const [row] = await executor.query<{ oid: string }>('SELECT $1::pg_catalog.regclass::oid::bigint AS oid', [
-    quoteQualified(view),
-  ]);
-  return Number(row!.oid);
-}
+const viewOid = (tview: RegisteredTview): number => (tview.view === null ? 0 : tview.viewOid);
 
 /** Of a tview that is to be replaced by one beside it. @throws 2BP01 with the list */
 export async function refuseWhileUsed(executor: SqlExecutor, tview: RegisteredTview): Promise<void> {
@@ -96,9 +88,6 @@ export async function adoptParts(
     }
   }
 }
-
-const hasSameKey = (one: RefreshPlan, other: RefreshPlan): boolean =>
-  JSON.stringify(one.key) === JSON.stringify(other.key);
 
 const notKept = (
   tview: RegisteredTview,
@@ -251,7 +240,7 @@ export async function belongingsOf(
   const rows = await withSettings(executor, computeSettings, async () =>
     executor.query<{ command: string }>(belongingsSql(), [
       tview.oid,
-      await viewOid(executor, tview),
+      viewOid(tview),
       quoteQualified(tview.plan.table),
       quoteQualified(tview.plan.view),
       [...columns, ...own],
@@ -260,6 +249,13 @@ export async function belongingsOf(
   return rows.map(({ command }) => command);
 }
 
+/** The statement that says an entry `a` of an access list again, of this relation. */
+const grantOn = (relation: string): string => `pg_catalog.format(
+  'GRANT %s ON TABLE %s TO %s%s', a.privilege_type, ${relation},
+  CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::pg_catalog.regrole::text END,
+  CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+)`;
+
 /** What the administrator has said that everybody gets of a new table in this schema: ours was made in another. */
 export async function defaultGrants(
   executor: SqlExecutor,
@@ -267,11 +263,7 @@ export async function defaultGrants(
   { table, view }: Pick<RefreshPlan, 'table' | 'view'>,
 ): Promise<string[]> {
   const rows = await executor.query<{ command: string }>(
-    `SELECT pg_catalog.format(
-       'GRANT %s ON TABLE %s TO %s%s', a.privilege_type, relation.name,
-       CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::pg_catalog.regrole::text END,
-       CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
-     ) AS command
+    `SELECT ${grantOn('relation.name')} AS command
      FROM pg_catalog.pg_default_acl AS d
      LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = d.defaclnamespace
      CROSS JOIN LATERAL pg_catalog.aclexplode(d.defaclacl) AS a
@@ -287,11 +279,7 @@ export async function defaultGrants(
 /** What others may do with the table, as statements that say it again of the table that takes its place. */
 export async function grantsOn(executor: SqlExecutor, tview: RegisteredTview): Promise<string[]> {
   const rows = await executor.query<{ command: string }>(
-    `SELECT pg_catalog.format(
-       'GRANT %s ON TABLE %s TO %s%s', a.privilege_type, $2::text,
-       CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::pg_catalog.regrole::text END,
-       CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
-     ) AS command
+    `SELECT ${grantOn('$2::text')} AS command
      FROM pg_catalog.pg_class AS c
      CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
      WHERE c.oid = $1 AND a.grantee <> c.relowner`,

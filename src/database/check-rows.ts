@@ -1,8 +1,9 @@
 /** Computes every row of a definition once, before writers have to: what it fails on, they would fail on as well. */
 import type { RefreshPlan } from '../definition/plan.ts';
-import { duplicateKey, nullKey } from './create.ts';
+import { duplicateKey, keyNames, nullKey } from './create.ts';
 import type { SqlExecutor } from './executor.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
+import { planOf } from './query-plan.ts';
 import { withSettings } from './session.ts';
 import { computeSettings } from './settings.ts';
 import type { Probe, Wanted } from './wanted.ts';
@@ -30,8 +31,7 @@ export async function checkRows(
   if (bad === undefined) return;
   const named = { ...plan, table };
   if (bad.is_null) throw nullKey(named);
-  const names = plan.key.map(({ name }) => name).join(', ');
-  throw duplicateKey(named, `Key (${names})=(${bad.key.join(', ')}) comes ${bad.rows} times.`);
+  throw duplicateKey(named, `Key (${keyNames(plan)})=(${bad.key.join(', ')}) comes ${bad.rows} times.`);
 }
 
 /** How many keys a definition has, as the planner thinks. */
@@ -39,8 +39,7 @@ export async function estimateRows(
   executor: SqlExecutor,
   { view, key }: Pick<RefreshPlan, 'view' | 'key'>,
 ): Promise<number> {
-  const [row] = await executor.query<{ 'QUERY PLAN': readonly { Plan: { 'Plan Rows': number } }[] }>(
-    `EXPLAIN (FORMAT JSON) SELECT ${key.map(({ name }) => quoteIdentifier(name)).join(', ')} FROM ${quoteQualified(view)}`,
-  );
-  return Math.round(row!['QUERY PLAN'][0]!.Plan['Plan Rows']);
+  const names = key.map(({ name }) => quoteIdentifier(name)).join(', ');
+  const { rows } = await planOf(executor, `SELECT ${names} FROM ${quoteQualified(view)}`);
+  return rows;
 }

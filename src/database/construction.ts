@@ -4,11 +4,11 @@
  */
 import type { QualifiedName, RefreshPlan } from '../definition/plan.ts';
 import { adoptParts } from './belongings.ts';
-import { addGuard, addKey, createTable, install, nextId, registerSources } from './create.ts';
+import { addGuard, addKey, createTable, declared, install, nextId, registerSources } from './create.ts';
 import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';
 import { generateFlush, generateRefresh, generateSources } from './generate.ts';
-import { quoteIdentifier, quoteQualified, writtenName } from './identifier.ts';
+import { quoteQualified, writtenName } from './identifier.ts';
 import {
   type ConstructionAction,
   fillName,
@@ -16,6 +16,7 @@ import {
   type Registry,
   sourcesOf,
   tablesBelow,
+  withTview,
 } from './registry.ts';
 import { withSettings } from './session.ts';
 import { compileWanted, createView, type Wanted } from './wanted.ts';
@@ -78,14 +79,9 @@ export async function beginAltered(
     );
     const { sources, sourceIds } = await registerSources(executor, registry, id, plan);
     const altered = { ...existing, plan, sourceIds, requestedKey: wanted.statement.key };
-    const changed = {
-      ...registry,
-      sources,
-      tviews: registry.tviews.map((tview) => (tview.id === id ? altered : tview)),
-    };
+    const changed = withTview({ ...registry, sources }, altered);
     // What was left of columns added before is filled with these.
-    await executor.query('DELETE FROM tviews.construction WHERE tview = $1', [id]);
-    await executor.query(`DROP TABLE IF EXISTS tviews.${fillName(id)}`);
+    if (existing.construction !== null) await endConstruction(executor, id);
     await createList(executor, id, plan);
     await record(executor, id, wanted.table, 'altered');
     await generateSources(executor, changed, altered, { moved: 'refuse' });
@@ -101,17 +97,14 @@ async function addColumns(
   { columns }: RefreshPlan,
 ): Promise<void> {
   const table = quoteQualified(existing.plan.table);
-  for (const { name, type, collation } of columns.slice(existing.plan.columns.length)) {
-    const collate = collation === null ? '' : ` COLLATE ${collation}`;
-    await executor.query(`ALTER TABLE ${table} ADD COLUMN ${quoteIdentifier(name)} ${type}${collate}`);
+  for (const column of columns.slice(existing.plan.columns.length)) {
+    await executor.query(`ALTER TABLE ${table} ADD COLUMN ${declared(column)}`);
   }
 }
 
 /** Of the keys to fill, in the order of `place`. */
 async function createList(executor: SqlExecutor, id: number, { key }: RefreshPlan): Promise<void> {
-  const columns = key.map(
-    ({ type, collation }, i) => `k${i + 1} ${type}${collation === null ? '' : ` COLLATE ${collation}`}`,
-  );
+  const columns = key.map((column, i) => declared({ ...column, name: `k${i + 1}` }));
   await executor.query(
     `CREATE TABLE tviews.${fillName(id)} (place bigint PRIMARY KEY, ${columns.join(', ')})`,
   );

@@ -1,5 +1,5 @@
 /** What makes a tview of a plan: its table, its registration, the capture of its sources, the refresh and flush functions. */
-import type { CreateTview, RefreshPlan } from '../definition/plan.ts';
+import type { Column, CreateTview, RefreshPlan } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { equalityOperators } from './equality.ts';
 import type { SqlExecutor } from './executor.ts';
@@ -9,11 +9,12 @@ import { quoteIdentifier, quoteQualified } from './identifier.ts';
 import type { RegisteredTview, Registry } from './registry.ts';
 import { sqlStateOf } from './session.ts';
 
+/** A column as CREATE TABLE and ADD COLUMN have it. */
+export const declared = ({ name, type, collation }: Column): string =>
+  `${quoteIdentifier(name)} ${type}${collation === null ? '' : ` COLLATE ${collation}`}`;
+
 export async function createTable(executor: SqlExecutor, plan: RefreshPlan): Promise<void> {
-  const columns = plan.columns.map(
-    ({ name, type, collation }) =>
-      `  ${quoteIdentifier(name)} ${type}${collation === null ? '' : ` COLLATE ${collation}`}`,
-  );
+  const columns = plan.columns.map((column) => `  ${declared(column)}`);
   // Room in each page, so that a new version of a row mostly finds place beside the old one and no index is touched.
   await executor.query(
     `CREATE TABLE ${quoteQualified(plan.table)} (\n${columns.join(',\n')}\n) WITH (fillfactor = 85)`,
@@ -63,7 +64,7 @@ export const nullKey = (plan: RefreshPlan, cause?: unknown): TviewsError =>
     { detail: `The key is (${keyNames(plan)}).`, hint: 'Leave such rows out in the definition.', cause },
   );
 
-const keyNames = ({ key }: RefreshPlan): string => key.map(({ name }) => name).join(', ');
+export const keyNames = ({ key }: RefreshPlan): string => key.map(({ name }) => name).join(', ');
 
 /** Its id, before it is registered: what is built beside another is called after it. */
 export async function nextId(executor: SqlExecutor): Promise<number> {

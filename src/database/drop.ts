@@ -22,7 +22,7 @@ import {
   sourcesOf,
   tablesBelow,
 } from './registry.ts';
-import { requireTransaction, withSettings } from './session.ts';
+import { currentSchema, requireTransaction, withSettings } from './session.ts';
 
 /** Runs in the caller's transaction. */
 export async function dropTview(
@@ -64,11 +64,7 @@ export async function findNamed(
 
 /** A name without a schema, where no relation has it: that of one to come. */
 async function inSchema(executor: SqlExecutor, { schema, name }: DropTview): Promise<QualifiedName> {
-  if (schema !== null) return { schema, name };
-  const [row] = await executor.query<{ schema: string | null }>(
-    'SELECT pg_catalog.current_schema() AS schema',
-  );
-  return { schema: row!.schema ?? '', name };
+  return { schema: schema ?? (await currentSchema(executor)) ?? '', name };
 }
 
 /** Takes away what is being built beside for a name. Gives the registry without it. */

@@ -64,8 +64,7 @@ export async function followSchema(
 ): Promise<FollowReport> {
   return await withSettings(executor, { search_path: '' }, async () => {
     const { outdated, families } = await findChanges(executor, registry, options);
-    const verdicts: Verdict[] = [];
-    for (const one of outdated) verdicts.push(await judge(executor, registry, one, verdicts));
+    const verdicts = await judgeAll(executor, registry, outdated);
     await lockOut(executor, registry, verdicts, families);
     const adoptions: Adoption[] = [];
     for (const verdict of verdicts) {
@@ -85,10 +84,8 @@ export async function followSchema(
 /** What following would come to, for each tview of which the catalog says something else. Changes nothing. */
 export async function foresee(executor: SqlExecutor, registry: Registry): Promise<readonly Followed[]> {
   return await withSettings(executor, { search_path: '' }, async () => {
-    const verdicts: Verdict[] = [];
-    for (const one of await outdatedTviews(executor, registry, { again: true }))
-      verdicts.push(await judge(executor, registry, one, verdicts));
-    return verdicts.map(toldOf);
+    const outdated = await outdatedTviews(executor, registry, { again: true });
+    return (await judgeAll(executor, registry, outdated)).map(toldOf);
   });
 }
 
@@ -129,6 +126,17 @@ const isAdoption = (verdict: Verdict): verdict is Adoption =>
 function toldOf(verdict: Verdict): Followed {
   const { kind: outcome, tview } = verdict;
   return { tview: tview.table ?? tview, outcome, problem: outcome === 'refused' ? verdict.problem : null };
+}
+
+/** In the order of their ids: what becomes of one depends on those it reads. */
+async function judgeAll(
+  executor: SqlExecutor,
+  registry: Registry,
+  outdated: readonly Outdated[],
+): Promise<readonly Verdict[]> {
+  const verdicts: Verdict[] = [];
+  for (const one of outdated) verdicts.push(await judge(executor, registry, one, verdicts));
+  return verdicts;
 }
 
 /** @param before of the tviews it may read, which have lesser ids */

@@ -170,7 +170,7 @@ export async function status(executor: SqlExecutor): Promise<Status> {
   const [row] = await executor.query<{ done: number[]; tviews: string; sources: string; queued: string }>(
     `SELECT
        ARRAY(SELECT m.number FROM tviews.migration AS m) AS done,
-       (SELECT pg_catalog.count(*) FROM tviews.tview AS t) AS tviews,
+       (SELECT pg_catalog.count(*) FROM tviews.tview) AS tviews,
        (SELECT pg_catalog.count(*) FROM tviews.source) AS sources,
        (SELECT pg_catalog.count(*) FROM tviews.queue) AS queued`,
   );

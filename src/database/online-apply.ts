@@ -8,9 +8,9 @@
  * Deciding reads alone, and takes nothing of the sources but what a SELECT takes. Begin and swap lock out writers, each for a
  * moment. Between any two steps everything may end; whoever applies again finds where it was, in the database.
  */
-import type { Advice, CreateTview, QualifiedName, RefreshPlan } from '../definition/plan.ts';
+import type { CreateTview, RefreshPlan } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
-import { followFamilies, refuseOther, requireOthersWhole } from './apply.ts';
+import { type Applied as AppliedAtOnce, followFamilies, refuseOther, requireOthersWhole } from './apply.ts';
 import { fill } from './backfill.ts';
 import { refuseWhileUsed } from './belongings.ts';
 import { checkRows, estimateRows } from './check-rows.ts';
@@ -66,14 +66,8 @@ export interface OnlineHooks {
   cancel?(): Promise<void>;
 }
 
-export interface Applied {
+export interface Applied extends Omit<AppliedAtOnce, 'action'> {
   readonly action: ConstructionAction | 'unchanged' | 'skipped';
-  /** It stays as stale as it is, until it is resumed. */
-  readonly isSuspended: boolean;
-  readonly table: QualifiedName;
-  readonly advice: readonly Advice[];
-  /** Computed, as many as the definition gave. */
-  readonly rows: number;
 }
 
 /** What would be done. */

@@ -289,6 +289,12 @@ export const constructionFor = (
     ({ construction }) => construction?.becomes.schema === schema && construction.becomes.name === name,
   );
 
+/** The registry with one of its tviews as it is now. */
+export const withTview = (registry: Registry, changed: RegisteredTview): Registry => ({
+  ...registry,
+  tviews: registry.tviews.map((tview) => (tview.id === changed.id ? changed : tview)),
+});
+
 /** Whether it stands beside what it is to be, under a name of ours. */
 export const isBeside = ({ construction }: RegisteredTview): boolean =>
   construction !== null && construction.action !== 'altered';

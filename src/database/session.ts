@@ -22,7 +22,8 @@ export async function withSettings<T>(
   return result;
 }
 
-async function setLocally(
+/** To the end of the transaction. */
+export async function setLocally(
   executor: SqlExecutor,
   settings: readonly (readonly [string, string])[],
 ): Promise<void> {
@@ -87,6 +88,14 @@ export async function requireTransaction(executor: SqlExecutor, command: string)
       },
     );
   }
+}
+
+/** Where what is created without a schema goes; null where the search_path has none that is there. */
+export async function currentSchema(executor: SqlExecutor): Promise<string | null> {
+  const [row] = await executor.query<{ schema: string | null }>(
+    'SELECT pg_catalog.current_schema() AS schema',
+  );
+  return row!.schema;
 }
 
 /** The SQLSTATE of an error of the server's or ours. */

@@ -4,6 +4,7 @@
  */
 import type { QualifiedName } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
+import { howToGoOn } from './construction.ts';
 import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';
 import { generateFlush, generateRefresh, generateSources } from './generate.ts';
@@ -19,6 +20,7 @@ import {
   requireTview,
   sourcesOf,
   tablesBelow,
+  withTview,
 } from './registry.ts';
 import { requireTransaction, withSettings } from './session.ts';
 import { rebuild } from './verify.ts';
@@ -45,7 +47,7 @@ export async function suspendTview(executor: SqlExecutor, name: string): Promise
     throw new TviewsError(
       SqlState.objectNotInPrerequisiteState,
       `cannot suspend tview ${writtenName(tview)}: it is being built`,
-      { hint: `Run "tviews apply" again to finish it, or "tviews drop ${writtenName(tview)}".` },
+      { hint: howToGoOn(tview) },
     );
   }
   const changed = withTview(registry, { ...tview, isSuspended: true });
@@ -128,8 +130,3 @@ function above(registry: Registry, tview: RegisteredTview): number[] {
   visit(tview);
   return [...found].toSorted((a, b) => a - b);
 }
-
-const withTview = (registry: Registry, changed: RegisteredTview): Registry => ({
-  ...registry,
-  tviews: registry.tviews.map((tview) => (tview.id === changed.id ? changed : tview)),
-});

@@ -14,6 +14,7 @@ import {
   requireInPlace,
   sourcesOf,
   tablesBelow,
+  withTview,
 } from './registry.ts';
 import { requireTransaction, withSettings } from './session.ts';
 import { requireFree, type Wanted } from './wanted.ts';
@@ -68,10 +69,7 @@ export async function swap(executor: SqlExecutor, wanted: Wanted, id: number): P
       view: plan.view,
       construction: null,
     };
-    const changed: Registry = {
-      ...rest,
-      tviews: rest.tviews.map((tview) => (tview.id === id ? named : tview)),
-    };
+    const changed = withTview(rest, named);
     await generateRefresh(executor, changed, named);
     await generateFlush(executor, changed);
     // They are called after its name.

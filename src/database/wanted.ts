@@ -16,7 +16,7 @@ import {
   type Registry,
   readsTheSame,
 } from './registry.ts';
-import { sqlStateOf, withSettings } from './session.ts';
+import { currentSchema, sqlStateOf, withSettings } from './session.ts';
 
 /** How a definition becomes a plan: definition/compile.ts, or a test's own. */
 export type Compile = (
@@ -73,11 +73,9 @@ async function tableName(executor: SqlExecutor, { schema, name }: CreateTview): 
     });
   }
   if (schema !== null) return { schema, name };
-  const [row] = await executor.query<{ schema: string | null }>(
-    'SELECT pg_catalog.current_schema() AS schema',
-  );
-  if (row?.schema == null) throw new TviewsError('3F000', 'no schema has been selected to create in');
-  return { schema: row.schema, name };
+  const current = await currentSchema(executor);
+  if (current === null) throw new TviewsError('3F000', 'no schema has been selected to create in');
+  return { schema: current, name };
 }
 
 /** The tables of `WITH (full_refresh = …)`, as the caller's search_path resolves them. */
@@ -282,7 +280,8 @@ interface Texts {
   readonly addsDomains: boolean;
 }
 
-const hasSameKey = (one: RefreshPlan, other: RefreshPlan): boolean => isDeepStrictEqual(one.key, other.key);
+export const hasSameKey = (one: RefreshPlan, other: RefreshPlan): boolean =>
+  isDeepStrictEqual(one.key, other.key);
 
 function whatDiffers(before: RefreshPlan, after: RefreshPlan): string {
   if (!hasSameKey(before, after)) return 'the key is another';

@@ -11,6 +11,7 @@ import type { AnalysedDefinition } from './compile.ts';
 import type { OccurrencePath } from './derive.ts';
 import type { Basis, Outline, RefreshPlan, TypeFacts } from './plan.ts';
 import { display } from './refuse.ts';
+import { partsOfTypes } from './types.ts';
 
 /** Where oids mean what they do here: schema tviews has other ones in a database that was restored. */
 export async function homeOf(executor: SqlExecutor): Promise<string> {
@@ -87,27 +88,8 @@ function treesOf({ views }: Catalog): string {
 }
 
 const typeFactsQuery = `
-  WITH RECURSIVE inside (handled, part) AS (
-    SELECT handled, handled FROM pg_catalog.unnest($1::oid[]) AS handled
-    UNION
-    SELECT inside.handled, below.part
-    FROM inside
-    JOIN pg_catalog.pg_type AS type ON type.oid = inside.part
-    CROSS JOIN LATERAL (
-      SELECT type.typbasetype
-      UNION ALL
-      SELECT type.typelem
-      UNION ALL
-      SELECT range.rngsubtype FROM pg_catalog.pg_range AS range WHERE range.rngtypid = type.oid
-      UNION ALL
-      SELECT range.rngtypid FROM pg_catalog.pg_range AS range WHERE range.rngmultitypid = type.oid
-      UNION ALL
-      SELECT attribute.atttypid FROM pg_catalog.pg_attribute AS attribute
-      WHERE attribute.attrelid = type.typrelid AND attribute.attnum > 0 AND NOT attribute.attisdropped
-    ) AS below (part)
-    WHERE below.part <> 0
-  )
-  SELECT inside.handled::int8 AS handled,
+  ${partsOfTypes}
+  SELECT inside.type::int8 AS handled,
          part.oid::int8 AS oid,
          pg_catalog.format_type(part.oid, NULL) AS name,
          COALESCE((

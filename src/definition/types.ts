@@ -24,8 +24,8 @@ interface TypeRow extends Owned {
   readonly isStrangers: boolean;
 }
 
-const typesQuery = `
-  WITH RECURSIVE inside (type, part) AS (
+/** `inside (type, part)`: with each type of $1 those that its values are made of, itself among them. */
+export const partsOfTypes = `WITH RECURSIVE inside (type, part) AS (
     SELECT handled, handled FROM pg_catalog.unnest($1::oid[]) AS handled
     UNION
     SELECT inside.type, below.part
@@ -44,7 +44,10 @@ const typesQuery = `
       WHERE attribute.attrelid = type.typrelid AND attribute.attnum > 0 AND NOT attribute.attisdropped
     ) AS below (part)
     WHERE below.part <> 0
-  )
+  )`;
+
+const typesQuery = `
+  ${partsOfTypes}
   SELECT pg_catalog.format_type(inside.type, NULL) AS type,
          pg_catalog.format_type(inside.part, NULL) AS name,
          inside.type = ANY ($2::oid[]) AS "isConverted",

@@ -104,7 +104,7 @@ function outcomeOfPlan({ planned, refused }: Awaited<ReturnType<typeof planDefin
 }
 
 function describePlanned({ tview, action, why, rows, locked }: Planned): string[] {
-  if (why === null) return [`${tview}: ${action === 'skipped' ? 'skipped' : 'unchanged'}`];
+  if (why === null) return [`${tview}: ${action}`];
   const computed = rows === null ? '' : `; about ${plural(rows, 'row')} to compute`;
   const tables = locked.map(({ schema, name }) => `${schema}.${name}`).join(', ');
   return [

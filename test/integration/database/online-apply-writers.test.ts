@@ -11,7 +11,7 @@ import {
 } from '../../../src/database/online-apply.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
-import { apply, create, productDefinition, tables, untilWaiting } from './support.ts';
+import { apply, create, productDefinition, shortDefinition, tables, untilWaiting } from './support.ts';
 
 let database: FreshDatabase;
 let owner: pg.Client;
@@ -29,9 +29,6 @@ afterEach(() => database.drop());
 const applying = (client: pg.Client, query: string, hooks: OnlineHooks = {}): Promise<Applied> =>
   applyOnline(executorOf(client), create('tv_product', query, { ifExists: 'replace' }), hooks);
 
-const shortDefinition = `
-  SELECT p.pk_product, jsonb_build_object('name', upper(p.name), 'category', c.name) AS data
-  FROM tb_product p JOIN tb_category c ON c.pk_category = p.fk_category`;
 const longerDefinition = productDefinition.replace(
   'AS data',
   'AS data, (SELECT max(r.rating) FROM tb_review r WHERE r.fk_product = p.pk_product) AS best',

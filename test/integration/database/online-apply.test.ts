@@ -16,7 +16,7 @@ import { inTransaction } from '../../../src/database/session.ts';
 import { suspendTview } from '../../../src/database/suspend.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
-import { apply, categoryDefinition, create, productDefinition, tables } from './support.ts';
+import { apply, categoryDefinition, create, productDefinition, shortDefinition, tables } from './support.ts';
 
 let database: FreshDatabase;
 let owner: pg.Client;
@@ -36,11 +36,6 @@ const applying = (
   more: Parameters<typeof create>[2] = {},
 ): Promise<Applied> =>
   applyOnline(executorOf(owner), create(name, query, { ifExists: 'replace', ...more }), hooks);
-
-/** The other way to say what a product is. */
-const shortDefinition = `
-  SELECT p.pk_product, jsonb_build_object('name', upper(p.name), 'category', c.name) AS data
-  FROM tb_product p JOIN tb_category c ON c.pk_category = p.fk_category`;
 
 /** Nothing of a construction is left, and nothing of the schema to be followed. */
 const leftovers = async (): Promise<string[]> => {

@@ -52,6 +52,11 @@ export const productDefinition = `
   ) AS data
   FROM tb_product p JOIN tb_category c ON c.pk_category = p.fk_category`;
 
+/** The other way to say what a product is. */
+export const shortDefinition = `
+  SELECT p.pk_product, jsonb_build_object('name', upper(p.name), 'category', c.name) AS data
+  FROM tb_product p JOIN tb_category c ON c.pk_category = p.fk_category`;
+
 /** Reads the tview above: a tview over a tview. */
 export const categoryDefinition = `
   SELECT c.pk_category, jsonb_build_object(
