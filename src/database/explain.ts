@@ -207,7 +207,7 @@ async function compileNow(
   try {
     return await withSettings(executor, { search_path: '' }, async () => {
       const analysed = await analyseDefinition(executor, compilerInput(registry, tview));
-      const { definition, bounded, advice } = analysed;
+      const { definition, advice } = analysed;
       return {
         plan: writePlan(analysed, { table, view }),
         queries: new Map(
@@ -217,7 +217,7 @@ async function compileNow(
           ]),
         ),
         tree: pathTree(analysed),
-        indexes: wantedIndexes(definition, bounded),
+        indexes: wantedIndexes(analysed),
         advice,
       };
     });

@@ -9,6 +9,7 @@ import type { SqlExecutor } from '../database/executor.ts';
 import type { Catalog, CatalogRelation } from './catalog.ts';
 import type { AnalysedDefinition } from './compile.ts';
 import type { OccurrencePath } from './derive.ts';
+import { render } from './expression.ts';
 import type { Basis, Outline, RefreshPlan, TypeFacts } from './plan.ts';
 import { display } from './refuse.ts';
 import { partsOfTypes } from './types.ts';
@@ -171,7 +172,11 @@ function outlineOf({ catalog, definition, bounded }: AnalysedDefinition, plan: R
         relationOf(to),
         links.map((link) => [side(link.from), side(link.to)]),
       ]),
-      keyParts.map((part) => (part.kind === 'column' ? number(last, part.column) : part.sql)),
+      keyParts.map((part) => {
+        if (part.kind === 'constant') return part.sql;
+        if (part.kind === 'column') return number(last, part.column);
+        return render(part.pieces, { column: (name) => `\0${number(last, name)}` });
+      }),
     ]);
   };
   return {

@@ -1,6 +1,6 @@
 /** What the walk over a definition (resolve.ts) knows of columns and joins without walking: names, origins, which side is there. */
 import { type Node, type SelectStmt, strings } from './grammar.ts';
-import type { NamedOrigin, Origin } from './resolved.ts';
+import { type NamedOrigin, type Origin, type OriginName, originKey } from './resolved.ts';
 
 /** By their indexes. */
 export type Occurrences = readonly number[];
@@ -45,13 +45,29 @@ export function valuesNames(lists: readonly Node[]): readonly string[] {
   return Array.from({ length: width }, (_, place) => `column${place + 1}`);
 }
 
-export function isSameColumn(one: Origin, other: Origin): boolean {
-  return (
-    one.kind === 'column' &&
-    other.kind === 'column' &&
-    one.occurrence === other.occurrence &&
-    one.column === other.column
+/** Of what is read from rows: the same column, or the same computed from the same. */
+export function isSameOrigin(one: OriginName, other: OriginName): boolean {
+  const key = originKey(one);
+  return key !== null && key === originKey(other);
+}
+
+/**
+ * What GROUP BY leaves of the columns. An expression that is no group itself is computed from groups, and of what is equal only
+ * one is there to compute it from.
+ */
+export function ofGroups(
+  columns: readonly NamedOrigin[],
+  grouping: readonly Origin[] | null,
+): readonly NamedOrigin[] {
+  if (grouping === null) return columns;
+  const areExact = grouping.every(
+    (group) => group.kind === 'column' || (group.kind === 'expression' && group.isExact),
   );
+  return columns.map(({ name, origin }) => {
+    if (origin.kind !== 'expression' || grouping.some((group) => isSameOrigin(group, origin)))
+      return { name, origin };
+    return { name, origin: origin.isExact && areExact ? origin : computed(origin.how) };
+  });
 }
 
 export function computed(how: string): Origin {

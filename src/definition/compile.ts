@@ -6,9 +6,11 @@ import type { SqlExecutor } from '../database/executor.ts';
 import { RefusedDefinition } from '../errors/errors.ts';
 import { basisOf } from './basis.ts';
 import { type Catalog, type CatalogColumn, type CatalogRelation, loadCatalog } from './catalog.ts';
+import { isSameOrigin } from './columns.ts';
 import { derivePaths, type OccurrencePath } from './derive.ts';
 import { refuseNondeterminism } from './determinism.ts';
 import { type DerivedEdges, deriveEdges } from './edges.ts';
+import { type ExpressionIndexes, loadExpressionIndexes } from './expression-index.ts';
 import { coverUnbounded, type FullRefresh } from './full-refresh.ts';
 import { parseSelect, type SelectStmt } from './grammar.ts';
 import { indexAdvice } from './index-advice.ts';
@@ -43,6 +45,8 @@ export interface AnalysedDefinition {
   readonly bounded: readonly OccurrencePath[];
   /** The others, a change of which makes every row be computed anew. */
   readonly unbounded: readonly number[];
+  /** Of the tables that have the key in an expression. */
+  readonly expressionIndexes: ExpressionIndexes;
   /** On what the result of the definition depends, beside the rows. */
   readonly advice: readonly Advice[];
 }
@@ -80,12 +84,17 @@ export async function analyseDefinition(
   const key = chooseKey(definition, catalog, input.key, input.table.name.replace(/^tv_/, ''));
   const { bounded, unbounded } = derivePaths(definition, key.readings);
   coverUnbounded(definition, key, unbounded, input.fullRefresh);
+  const computed = bounded.filter(
+    ({ hops, keyParts }) => hops.length === 0 && keyParts.some(({ kind }) => kind === 'expression'),
+  );
+  const keyed = new Set(computed.map(({ occurrence }) => definition.occurrences[occurrence]!.relation));
   return {
     catalog,
     definition,
     key,
     bounded,
     unbounded: [...unbounded.keys()],
+    expressionIndexes: await loadExpressionIndexes(executor, [...keyed]),
     advice: [...definition.advice, ...advice],
   };
 }
@@ -127,7 +136,7 @@ export function writePlan(
     sources: relations.map((relation) => planSource(catalog, definition, relation, queries, reads)),
     ...(isComputedWhole(definition, key) && { isComputedWhole: true }),
     locks,
-    advice: [...advice, ...indexAdvice(definition, bounded)],
+    advice: [...advice, ...indexAdvice(analysed)],
   };
 }
 
@@ -181,12 +190,7 @@ function refuseItself(definition: ResolvedDefinition, table: QualifiedName): voi
 function isComputedWhole({ readings, isFenced }: ResolvedDefinition, key: ChosenKey): boolean {
   const isInKey = (columns: readonly KeyColumn[], partition: readonly Origin[]): boolean =>
     columns.every(
-      (column) =>
-        column.kind === 'constant' ||
-        partition.some(
-          (part) =>
-            part.kind === 'column' && part.occurrence === column.occurrence && part.column === column.column,
-        ),
+      (column) => column.kind === 'constant' || partition.some((part) => isSameOrigin(part, column)),
     );
   const isCut = readings.some(({ partitions }, reading) => {
     const columns = key.readings[reading]!;

@@ -9,6 +9,7 @@
  */
 
 import { RefusedDefinition } from '../errors/errors.ts';
+import type { Piece } from './expression.ts';
 import type { KeyColumn, ReadingKey } from './key.ts';
 import {
   type ColumnLookup,
@@ -37,6 +38,7 @@ export interface OccurrencePath {
 
 export type KeyPart =
   | { readonly kind: 'column'; readonly column: string }
+  | { readonly kind: 'expression'; readonly pieces: readonly Piece[] }
   | { readonly kind: 'constant'; readonly sql: string };
 
 /** The columns among the parts. */
@@ -110,6 +112,11 @@ function ownKey(
       parts.push({ kind: 'constant', sql: wanted.sql });
       continue;
     }
+    if (wanted.kind === 'expression') {
+      if (wanted.occurrence !== occurrence) return null;
+      parts.push({ kind: 'expression', pieces: wanted.pieces });
+      continue;
+    }
     const candidates =
       wanted.occurrence === occurrence
         ? [wanted.column]
@@ -161,7 +168,7 @@ class Hops {
 }
 
 function spreadKey(definition: ResolvedDefinition, key: readonly KeyColumn[]): RefusedDefinition {
-  const places = key.flatMap((column) => (column.kind === 'column' ? [column.occurrence] : []));
+  const places = key.flatMap((column) => (column.kind === 'constant' ? [] : [column.occurrence]));
   const tables = [...new Set(places)].map((occurrence) => definition.occurrences[occurrence]!);
   const names = tables.map(({ relation, alias }) => `${display(relation.name)} (${alias})`).join(' and ');
   return refusal(

@@ -3,15 +3,17 @@
  * query's probes), and from a key down to the rows it is computed from. Either without an index reads the whole table.
  */
 import { quoteIdentifier, quoteQualified } from '../database/identifier.ts';
-import type { CatalogIndex, CatalogRelation } from './catalog.ts';
-import { columnsOf, type OccurrencePath } from './derive.ts';
+import type { CatalogIndex } from './catalog.ts';
+import type { AnalysedDefinition } from './compile.ts';
+import type { KeyPart } from './derive.ts';
+import { expressionKey, type Piece, render } from './expression.ts';
 import type { Advice, QualifiedName } from './plan.ts';
 import { display } from './refuse.ts';
-import type { ResolvedDefinition } from './resolved.ts';
 
 /** A lookup a refresh makes, and the index that serves it. */
 export interface WantedIndex {
   readonly table: QualifiedName;
+  /** For people, where it is by an expression. */
   readonly columns: readonly string[];
   /** What is done by it, the first one where there are several: "changes are mapped to keys", "rows are recomputed". */
   readonly purpose: string;
@@ -21,42 +23,68 @@ export interface WantedIndex {
   readonly create: string;
 }
 
-export function wantedIndexes(
-  definition: ResolvedDefinition,
-  paths: readonly OccurrencePath[],
-): readonly WantedIndex[] {
+/** What an index can be by. */
+interface Part {
+  /** As an index has it among its columns. */
+  readonly name: string;
+  readonly shown: string;
+  readonly sql: string;
+}
+
+const ofColumn = (name: string): Part => ({ name, shown: name, sql: quoteIdentifier(name) });
+
+const ofExpression = (pieces: readonly Piece[]): Part => ({
+  name: expressionKey(pieces),
+  shown: render(pieces, { column: (name) => name, isShown: true }),
+  sql: `(${render(pieces, { column: quoteIdentifier })})`,
+});
+
+function partsOf(keyParts: readonly KeyPart[]): Part[] {
+  return keyParts.flatMap((part) => {
+    if (part.kind === 'constant') return [];
+    return [part.kind === 'column' ? ofColumn(part.column) : ofExpression(part.pieces)];
+  });
+}
+
+export type Indexed = Pick<AnalysedDefinition, 'definition' | 'bounded' | 'expressionIndexes'>;
+
+export function wantedIndexes({ definition, bounded, expressionIndexes }: Indexed): readonly WantedIndex[] {
   const found = new Map<string, WantedIndex>();
-  const want = (occurrence: number, columns: readonly string[], purpose: string): void => {
+  const want = (occurrence: number, parts: readonly Part[], purpose: string): void => {
     const { relation } = definition.occurrences[occurrence]!;
-    const wanted = [...new Set(columns)];
+    const wanted = [...new Map(parts.map((part) => [part.name, part])).values()];
     if (wanted.length === 0) return;
-    const create = `CREATE INDEX ON ${quoteQualified(relation.name)} (${wanted.map(quoteIdentifier).join(', ')});`;
+    const create = `CREATE INDEX ON ${quoteQualified(relation.name)} (${wanted.map(({ sql }) => sql).join(', ')});`;
     if (found.has(create)) return;
-    const index = indexFor(relation, wanted)?.name ?? null;
-    found.set(create, { table: relation.name, columns: wanted, purpose, index, create });
+    const indexes = [...relation.indexes, ...(expressionIndexes.get(relation.oid) ?? [])];
+    const index =
+      indexFor(
+        indexes,
+        wanted.map(({ name }) => name),
+      )?.name ?? null;
+    const columns = wanted.map(({ shown }) => shown);
+    found.set(create, { table: relation.name, columns, purpose, index, create });
   };
-  for (const { hops } of paths) {
+  for (const { hops } of bounded) {
     for (const { to, links } of hops) {
       want(
         to,
-        links.map((link) => link.to.column),
+        links.map((link) => ofColumn(link.to.column)),
         'changes are mapped to keys',
       );
     }
   }
-  for (const { occurrence, hops, keyParts } of paths) {
+  for (const { occurrence, hops, keyParts } of bounded) {
     const [first] = hops;
-    const columns = first === undefined ? columnsOf(keyParts) : first.links.map(({ from }) => from.column);
-    want(occurrence, columns, 'rows are recomputed');
+    const parts =
+      first === undefined ? partsOf(keyParts) : first.links.map(({ from }) => ofColumn(from.column));
+    want(occurrence, parts, 'rows are recomputed');
   }
   return [...found.values()];
 }
 
-export function indexAdvice(
-  definition: ResolvedDefinition,
-  paths: readonly OccurrencePath[],
-): readonly Advice[] {
-  return wantedIndexes(definition, paths)
+export function indexAdvice(analysed: Indexed): readonly Advice[] {
+  return wantedIndexes(analysed)
     .filter(({ index }) => index === null)
     .map(({ table, columns, purpose, create }) => ({
       kind: 'missing-index',
@@ -66,7 +94,7 @@ export function indexAdvice(
 }
 
 /** One with which a lookup by all these columns can start an index scan that reads little more than it returns. */
-function indexFor({ indexes }: CatalogRelation, columns: readonly string[]): CatalogIndex | undefined {
+function indexFor(indexes: readonly CatalogIndex[], columns: readonly string[]): CatalogIndex | undefined {
   return indexes.find((index) => {
     const leading = index.columns.slice(0, columns.length);
     const covers =

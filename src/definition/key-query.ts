@@ -3,7 +3,8 @@
  * only: a filter or a join off the path could hide a key from a change that removes what the filter reads (§3.3, §3.5 R2).
  */
 import { quoteIdentifier, quoteQualified } from '../database/identifier.ts';
-import { columnsOf, type OccurrencePath } from './derive.ts';
+import { columnsOf, type KeyPart, type OccurrencePath } from './derive.ts';
+import { render, shownExpression } from './expression.ts';
 import type { KeyColumn } from './key.ts';
 import { columnLookup, type Link } from './links.ts';
 import type { Occurrence, QualifiedName } from './plan.ts';
@@ -38,14 +39,12 @@ export function writeKeyQuery(
     return `changed.${quoteIdentifier(name)}`;
   };
   // Images come without the source's collations; a link compares under the one its column has.
-  const operand = (side: Operand): string => {
-    const { occurrence, column: name } = side;
+  const collated = (occurrence: number, name: string): string => {
     const { collation } = columnOf(occurrence, name);
-    const collate = collation === null ? '' : ` COLLATE ${collation}`;
-    const base =
-      occurrence === path.occurrence ? `${column(occurrence, name)}${collate}` : column(occurrence, name);
-    return withCasts(base, side);
+    const isImage = occurrence === path.occurrence && collation !== null;
+    return isImage ? `${column(occurrence, name)} COLLATE ${collation}` : column(occurrence, name);
   };
+  const operand = (side: Operand): string => withCasts(collated(side.occurrence, side.column), side);
 
   const joins = path.hops.map(({ to, links }) => {
     const { relation } = definition.occurrences[to]!;
@@ -56,16 +55,21 @@ export function writeKeyQuery(
     return `JOIN ${quoteQualified(relation.name)} AS ${quoteIdentifier(aliases.get(to)!)} ON ${conditions.join(' AND ')}`;
   });
   const last = path.hops.at(-1)?.to ?? path.occurrence;
+  const partSql = (part: KeyPart): string => {
+    if (part.kind === 'constant') return part.sql;
+    if (part.kind === 'column') return column(last, part.column);
+    return `(${render(part.pieces, { column: (name) => collated(last, name) })})`;
+  };
   const outputs = key.map(({ output }, place) => {
     const part = path.keyParts[place]!;
-    const source = part.kind === 'constant' ? part.sql : column(last, part.column);
-    return `${source}::${output.type} AS ${quoteIdentifier(output.name)}`;
+    return `${partSql(part)}::${output.type} AS ${quoteIdentifier(output.name)}`;
   });
   // A key is never null; a row whose link is null belongs to no key.
   const own = columnsOf(path.keyParts);
-  const nullable = own
-    .filter((name) => !columnOf(last, name).notNull)
-    .map((name) => `${column(last, name)} IS NOT NULL`);
+  const nullable = [
+    ...own.filter((name) => !columnOf(last, name).notNull).map((name) => column(last, name)),
+    ...path.keyParts.filter(({ kind }) => kind === 'expression').map(partSql),
+  ].map((value) => `${value} IS NOT NULL`);
   const keyQuery = [
     `SELECT ${outputs.join(', ')}`,
     'FROM changed',
@@ -154,6 +158,7 @@ export function shownKey(
   return path.keyParts.map((part, place) => {
     const { output, ...whole } = key[place]!;
     if (part.kind === 'constant') return `${output.name} = ${part.sql}`;
+    if (part.kind === 'expression') return shownExpression(part.pieces, alias);
     const isItself = whole.kind === 'column' && whole.occurrence === path.occurrence;
     return isItself ? `${alias}.${part.column}` : `${alias}.${part.column} = ${output.name}`;
   });

@@ -1,13 +1,16 @@
 /** Chooses the columns that identify a row of the tview, and finds the columns of the sources that they are. */
 import { RefusedDefinition } from '../errors/errors.ts';
 import type { Catalog, CatalogColumn } from './catalog.ts';
+import { isSameOrigin } from './columns.ts';
 import { decidedBy } from './decided.ts';
+import { type Piece, shownExpression } from './expression.ts';
 import { refusal, refuse } from './refuse.ts';
-import { columnKey, type NamedOrigin, type ResolvedDefinition } from './resolved.ts';
+import { columnKey, type NamedOrigin, type Origin, originKey, type ResolvedDefinition } from './resolved.ts';
 
-/** One key column: as the tview has it, and the source column it is, or the constant. */
+/** One key column: as the tview has it, and the source column it is, or what is computed from a row, or the constant. */
 export type KeyColumn = { readonly output: CatalogColumn } & (
   | { readonly kind: 'column'; readonly occurrence: number; readonly column: string }
+  | { readonly kind: 'expression'; readonly occurrence: number; readonly pieces: readonly Piece[] }
   | { readonly kind: 'constant'; readonly sql: string }
 );
 
@@ -69,11 +72,8 @@ function conventionalKey(
   const { outputs, grouping } = definition.readings[0]!;
   const conventional = `pk_${entity}`;
   if (outputs.some(({ name }) => name === conventional)) return [conventional];
-  const outputOf = (occurrence: number, column: string): string | undefined =>
-    outputs.find(
-      ({ origin }) =>
-        origin.kind === 'column' && origin.occurrence === occurrence && origin.column === column,
-    )?.name;
+  const outputOf = (wanted: Origin): string | undefined =>
+    outputs.find(({ origin }) => isSameOrigin(origin, wanted))?.name;
   const root = definition.occurrences.find(({ index }) => definition.always.has(index));
   // In another branch of a UNION it may be a column of another table: a key only if somebody says so.
   const isOneColumn = (name: string): boolean =>
@@ -87,10 +87,10 @@ function conventionalKey(
     ).size === 1;
   const names =
     grouping !== null
-      ? decidedBy(definition, grouping).map((origin) =>
-          origin.kind === 'column' ? outputOf(origin.occurrence, origin.column) : undefined,
-        )
-      : (root?.relation.primaryKey?.map((column) => outputOf(root.index, column)) ?? []);
+      ? decidedBy(definition, grouping).map(outputOf)
+      : (root?.relation.primaryKey?.map((column) =>
+          outputOf({ kind: 'column', occurrence: root.index, column }),
+        ) ?? []);
   const found = names.filter((name) => name !== undefined);
   const isWhole = found.length > 0 && found.length === names.length;
   if (isWhole && (grouping !== null || found.every(isOneColumn))) return [...new Set(found)];
@@ -102,7 +102,7 @@ function conventionalKey(
     'the definition has no key',
     grouping === null
       ? `It has no column ${conventional}, and ${firstKey}.`
-      : `It has no column ${conventional}, and not every GROUP BY column is a plain column of its output.`,
+      : `It has no column ${conventional}, and not all that it is grouped by is among its columns, or can be a key.`,
     `Add the primary key to the select list as ${conventional}, or name the columns that identify a row: WITH (key = '…').`,
   );
 }
@@ -123,17 +123,16 @@ function keyColumn(
   output: CatalogColumn,
 ): KeyColumn | RefusedDefinition {
   if (origin.kind === 'constant') return { output, kind: 'constant', sql: origin.sql };
-  if (origin.kind !== 'column') {
+  if (origin.kind === 'computed') {
     return refusal(
       `key column "${name}" is computed`,
       `It is ${origin.how}: from a changed row one cannot tell which keys it belongs to.`,
-      'Choose plain columns of the sources as key, or group by a stored (generated) column.',
+      'Choose plain columns of the sources as key, or expressions over columns of one table by functions that cannot fail; or group by a stored (generated) column.',
     );
   }
-  const { occurrence, column } = origin;
+  const { occurrence } = origin;
   const { alias, relation, unbounded } = definition.occurrences[occurrence]!;
   if (unbounded !== null) return unbounded;
-  const source = relation.columns.find((candidate) => candidate.name === column)!;
   if (!definition.always.has(occurrence)) {
     return refusal(
       `key column "${name}" comes from the nullable side of an outer join`,
@@ -141,12 +140,29 @@ function keyColumn(
       `Take the key from the table on the other side of the join: WITH (key = 'column, …').`,
     );
   }
-  if (!source.notNull && !definition.notNull.has(columnKey(occurrence, column))) {
+  const isFilled = (column: string): boolean =>
+    definition.notNull.has(columnKey(occurrence, column)) ||
+    relation.columns.some((candidate) => candidate.name === column && candidate.notNull);
+  if (origin.kind === 'column') {
+    const { column } = origin;
+    if (isFilled(column)) return { output, kind: 'column', occurrence, column };
     return refusal(
       `key column "${name}" may be null`,
       `Column ${alias}.${column} has no NOT NULL constraint, and a row without a key cannot be kept.`,
       `Add NOT NULL to the column, or WHERE ${alias}.${column} IS NOT NULL to the definition.`,
     );
   }
-  return { output, kind: 'column', occurrence, column };
+  const { pieces, filledIf } = origin;
+  if (filledIf?.every(isFilled) || definition.notNull.has(originKey(origin)!)) {
+    return { output, kind: 'expression', occurrence, pieces };
+  }
+  const shown = shownExpression(pieces, alias);
+  const empty = filledIf?.find((column) => !isFilled(column));
+  return refusal(
+    `key column "${name}" may be null`,
+    empty === undefined
+      ? `${shown} can be NULL although its columns are not, and a row without a key cannot be kept.`
+      : `Column ${alias}.${empty} has no NOT NULL constraint, and a row without a key cannot be kept.`,
+    `Write COALESCE(${shown}, …), or add WHERE ${shown} IS NOT NULL to the definition.`,
+  );
 }

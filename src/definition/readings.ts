@@ -65,7 +65,7 @@ function combined(readings: readonly Reading[]): ResolvedDefinition {
       occurrence: place.occurrence + first,
     });
     const origin = (one: Reading['outputs'][number]['origin']): typeof one =>
-      one.kind === 'column' ? moved(one) : one;
+      'occurrence' in one ? moved(one) : one;
     for (const one of found.occurrences) occurrences.push({ ...one, index: one.index + first, reading });
     for (const { left, right, owners } of found.equalities) {
       equalities.push({

@@ -9,15 +9,17 @@ import type { Catalog, CatalogRelation } from './catalog.ts';
 import {
   computed,
   firstNames,
-  isSameColumn,
+  isSameOrigin,
   joinKinds,
   namesTable,
   type Occurrences,
+  ofGroups,
   outputName,
   renamed,
   valuesNames,
 } from './columns.ts';
 import { givesRowsOfItsOwn } from './existence.ts';
+import { expressionKey, expressionOf, isExact } from './expression.ts';
 import { columnName, conjuncts, isEquality, type Node, type SelectStmt, strings } from './grammar.ts';
 import { noteForms, noteUnordered, noteUnorderedArray } from './lint.ts';
 import { constantOf, operandOf, type Side } from './operand.ts';
@@ -93,6 +95,8 @@ class Walk {
   private isFenced = false;
   /** Occurrences of the side of a FULL JOIN that is not there in the rows this reading is about. */
   private readonly absent = new Set<number>();
+  /** Of each occurrence, the query in whose FROM it stands: there its rows are as they are stored. */
+  private readonly homes: Scope[] = [];
 
   /** @param choices null: what stands behind a fork is unbounded */
   constructor(catalog: Catalog, trees: ReadonlyMap<number, SelectStmt>, choices: Choices | null) {
@@ -172,8 +176,8 @@ class Walk {
     if (this.unbounded === null) {
       for (const partition of partitionsOf(select)) this.peers(select, outer, body, partition);
     }
-    const columns = this.passedThrough(select, body.columns, scope);
     const grouping = select.groupClause?.map((node) => this.originOf(node, scope)) ?? null;
+    const columns = this.passedThrough(select, ofGroups(body.columns, grouping), scope);
     this.noteGroups(grouping ?? [], 'GROUP BY');
     return { columns, always: body.always, grouping };
   }
@@ -210,7 +214,7 @@ class Walk {
     for (const [place, mine] of columns.entries()) {
       const theirs = this.originOf(partition[place], scope);
       if (mine.kind !== 'column' || theirs.kind !== 'column' || !this.isFilled(mine, row.always)) continue;
-      if (beside?.some((group) => isSameColumn(group, mine)) === false) continue;
+      if (beside?.some((group) => isSameOrigin(group, mine)) === false) continue;
       this.equate({ ...theirs, casts: [] }, { ...mine, casts: [] }, peer.always);
     }
   }
@@ -289,7 +293,7 @@ class Walk {
     this.noteGroups(groups, 'DISTINCT ON');
     const origin = computed('a column that a query with DISTINCT ON is not distinct on');
     return outputs.map((output) =>
-      output.origin.kind === 'constant' || groups.some((group) => isSameColumn(group, output.origin))
+      output.origin.kind === 'constant' || groups.some((group) => isSameOrigin(group, output.origin))
         ? output
         : { name: output.name, origin },
     );
@@ -310,7 +314,7 @@ class Walk {
     if (groups === null) return outputs;
     const origin = computed('a column of a query with GROUPING SETS, ROLLUP or CUBE');
     return outputs.map((output) =>
-      groups.some((group) => isSameColumn(group, output.origin)) ? output : { name: output.name, origin },
+      groups.some((group) => isSameOrigin(group, output.origin)) ? output : { name: output.name, origin },
     );
   }
 
@@ -347,8 +351,7 @@ class Walk {
     if (value === undefined) return computed('nothing');
     const constant = constantOf(value);
     if (constant !== null) return { kind: 'constant', sql: constant, how: 'a constant' };
-    if ('CoalesceExpr' in value) return this.firstFilled(value.CoalesceExpr.args ?? [], scope);
-    if (!('ColumnRef' in value)) return computed('an expression');
+    if (!('ColumnRef' in value)) return this.firstFilled(value, scope) ?? this.expression(value, scope);
     const name = columnName(value.ColumnRef);
     if (name === null || name.column === null) return computed('a whole row');
     const found = lookUp(scope, name);
@@ -356,14 +359,29 @@ class Walk {
   }
 
   /** COALESCE of the two sides of a FULL JOIN: the column of the side that is there. */
-  private firstFilled(values: readonly Node[], scope: Scope): Origin {
-    for (const value of values) {
-      const origin = this.originOf(value, scope);
+  private firstFilled(value: Node, scope: Scope): Origin | null {
+    if (!('CoalesceExpr' in value)) return null;
+    for (const one of value.CoalesceExpr.args ?? []) {
+      const origin = this.originOf(one, scope);
       if (origin.kind === 'column' && this.absent.has(origin.occurrence)) continue;
-      if (origin.kind === 'column' && this.isFilled(origin, scope.always)) return origin;
-      break;
+      return origin.kind === 'column' && this.isFilled(origin, scope.always) ? origin : null;
     }
-    return computed('an expression');
+    return null;
+  }
+
+  private expression(value: Node, scope: Scope): Origin {
+    const how = 'an expression';
+    const found = expressionOf(value, (name) => {
+      const [origin, ...more] = lookUp(scope, name) ?? [];
+      if (origin?.kind !== 'column' || more.length > 0) return null;
+      const { occurrence } = origin;
+      const column = this.occurrences[occurrence]!.relation.columns.find(
+        (one) => one.name === origin.column,
+      )!;
+      // Where equal ones are taken together on the way, the one that is left may look otherwise than that of the row.
+      return isExact(column) || this.homes[occurrence] === scope ? { occurrence, column } : null;
+    });
+    return found === null ? computed(how) : { kind: 'expression', how, ...found };
   }
 
   // FROM ------------------------------------------------------------------------------------------------------------
@@ -399,6 +417,7 @@ class Walk {
     }
     checkSource(relation, alias, node.inh !== true);
     const index = this.occurrences.length;
+    this.homes.push(scope);
     const { unbounded, peering } = this;
     this.occurrences.push({ index, alias, relation, referenced: new Set(), unbounded, peering, reading: 0 });
     const columns = relation.columns.map(
@@ -547,7 +566,7 @@ class Walk {
     const item = this.fromItem(node, scope);
     if (!isNullable) return item;
     const hide = ({ name, origin }: NamedOrigin): NamedOrigin => {
-      const isOwn = origin.kind === 'column' && origin.occurrence >= first;
+      const isOwn = 'occurrence' in origin && origin.occurrence >= first;
       const isKept = isOwn || origin.kind === 'computed';
       return { name, origin: isKept ? origin : computed('a column of the nullable side of an outer join') };
     };
@@ -598,6 +617,8 @@ class Walk {
     if ('NullTest' in node && node.NullTest.nulltesttype === 'IS_NOT_NULL') {
       const origin = this.originOf(node.NullTest.arg, scope);
       if (origin.kind === 'column') this.notNullFor(origin.occurrence, origin.column, owners);
+      if (origin.kind === 'expression')
+        this.notNullFor(origin.occurrence, expressionKey(origin.pieces), owners);
     }
     if (!('A_Expr' in node) || node.A_Expr.kind !== 'AEXPR_OP' || !isEquality(node.A_Expr.name)) return;
     const left = operandOf(node.A_Expr.lexpr, (name) => lookUp(scope, name));
@@ -695,6 +716,7 @@ class Walk {
     for (const origin of found) this.reference(origin);
   }
 
+  // What an expression is computed from was met where it is computed.
   private reference(origin: Origin): void {
     if (origin.kind === 'column') this.occurrences[origin.occurrence]!.referenced.add(origin.column);
   }

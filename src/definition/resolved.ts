@@ -2,11 +2,13 @@
 
 import type { RefusedDefinition } from '../errors/errors.ts';
 import type { CatalogRelation } from './catalog.ts';
+import { type Expression, expressionKey, type Piece } from './expression.ts';
 import type { Advice } from './plan.ts';
 
-/** Where an output column comes from. Only a plain column can be one side of a link, and only that or a constant part of a key. */
+/** Where an output column comes from. Only a plain column can be one side of a link; all but what is merely computed can be part of a key. */
 export type Origin =
   | { readonly kind: 'column'; readonly occurrence: number; readonly column: string }
+  | ({ readonly kind: 'expression'; readonly how: string } & Expression)
   | { readonly kind: 'constant'; readonly sql: string; readonly how: string }
   | { readonly kind: 'computed'; readonly how: string };
 
@@ -67,7 +69,7 @@ export interface ResolvedDefinition {
   readonly isFenced: boolean;
   /** Occurrences whose row is there in every output row: not on the nullable side of an outer join. */
   readonly always: ReadonlySet<number>;
-  /** `occurrence.column` that the conditions show not to be null in any row they let through. */
+  /** What the conditions show not to be null in any row they let through: by columnKey, or by expressionKey in its place. */
   readonly notNull: ReadonlySet<string>;
   /** Conditions that look like links and are none, by occurrence: the reason to tell when there is no path. */
   readonly nearMisses: ReadonlyMap<number, string>;
@@ -88,4 +90,16 @@ export const shownOperand = ({ occurrences }: ResolvedDefinition, { occurrence, 
 
 export function columnKey(occurrence: number, column: string): string {
   return `${occurrence}.${column}`;
+}
+
+/** As much of an origin, or of a key column, as tells it from others. */
+export type OriginName =
+  | { readonly kind: 'column'; readonly occurrence: number; readonly column: string }
+  | { readonly kind: 'expression'; readonly occurrence: number; readonly pieces: readonly Piece[] }
+  | { readonly kind: 'constant' | 'computed' };
+
+/** What tells one origin from another; null for what is read from no row, or nobody knows how. */
+export function originKey(origin: OriginName): string | null {
+  if (origin.kind === 'column') return columnKey(origin.occurrence, origin.column);
+  return origin.kind === 'expression' ? columnKey(origin.occurrence, expressionKey(origin.pieces)) : null;
 }

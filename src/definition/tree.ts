@@ -54,7 +54,7 @@ export function pathTree(analysed: AnalysedDefinition): readonly PathNode[] {
       occurrences,
       aliases: [...new Set(occurrences.map((index) => definition.occurrences[index]!.alias))],
       role: occurrences.some((index) =>
-        keyAt(analysed, index).some((part) => part.kind === 'column' && part.occurrence === index),
+        keyAt(analysed, index).some((part) => part.kind !== 'constant' && part.occurrence === index),
       )
         ? 'key'
         : occurrences.every((index) => definition.always.has(index))

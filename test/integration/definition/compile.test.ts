@@ -368,6 +368,63 @@ describe('paths', () => {
       keys: ['pk_product', 'pk_supplier'],
     },
     {
+      promise: 'GROUP BY what is computed from a row',
+      sql: `SELECT date_trunc('month', r.created_at AT TIME ZONE 'UTC')::date AS month, count(*), max(c.name)
+            FROM review r JOIN product p ON p.pk_product = r.fk_product JOIN category c ON c.pk_category = p.fk_category
+            WHERE r.rating > 3 GROUP BY 1`,
+      paths: [
+        `local: review r (date_trunc('month'::text, timezone('UTC'::text, r.created_at))::date)`,
+        'mapped: product p → review r (r.fk_product = p.pk_product)',
+        'mapped: category c → product p (p.fk_category = c.pk_category) → review r (r.fk_product = p.pk_product)',
+      ],
+      keys: ['month'],
+    },
+    {
+      promise: 'beside a column of the same row, or one that equals it, and without a name for the key',
+      sql: `SELECT p.pk_product, r.rating / 2 AS half, count(*) FROM review r JOIN product p ON p.pk_product = r.fk_product
+            GROUP BY p.pk_product, r.rating / 2`,
+      paths: [
+        'local: review r (r.fk_product = pk_product, (r.rating / 2))',
+        'mapped: product p → review r (r.fk_product = p.pk_product)',
+      ],
+      keys: ['pk_product', 'half'],
+    },
+    {
+      promise: 'through views, WITH queries, DISTINCT and UNION, each branch in its own way',
+      setup: `CREATE VIEW mail AS SELECT lower(s.contact_email) AS mail, s.country FROM supplier s WHERE s.contact_email IS NOT NULL`,
+      sql: `WITH w AS (SELECT DISTINCT mail.mail FROM mail)
+            SELECT w.mail, 's' AS kind FROM w UNION SELECT p.name || '@' || p.currency, 'p' FROM product p`,
+      key: ['mail', 'kind'],
+      paths: [
+        `local: supplier s (lower(s.contact_email), kind = 's')`,
+        `local: product p (((p.name || '@'::text) || p.currency::text), kind = 'p')`,
+      ],
+      keys: ['mail', 'kind'],
+    },
+    {
+      promise: 'a text that may be missing, with what stands for it or where it is not',
+      sql: `SELECT COALESCE(s.country, '-'::text) AS country, substring(s.contact_email, '@(.*)$') AS host, count(*) FROM supplier s
+            WHERE substring(s.contact_email, '@(.*)$') IS NOT NULL GROUP BY 1, 2`,
+      paths: [
+        `local: supplier s (COALESCE(s.country, '-'::text), substring(s.contact_email, '@(.*)$'::text))`,
+      ],
+      keys: ['country', 'host'],
+    },
+    {
+      promise: 'what is computed from groups that look the same when they are equal',
+      sql: `SELECT date_trunc('day', r.created_at)::date AS day, count(*) FROM review r GROUP BY date_trunc('day', r.created_at)`,
+      key: ['day'],
+      paths: [`local: review r (date_trunc('day'::text, r.created_at)::date)`],
+      keys: ['day'],
+    },
+    {
+      promise: 'the window of an expression that is the key',
+      sql: `SELECT DISTINCT ON (lower(p.status)) lower(p.status) AS status, p.sku FROM product p ORDER BY lower(p.status), p.pk_product`,
+      key: ['status'],
+      paths: ['local: product p (lower(p.status))'],
+      keys: ['status'],
+    },
+    {
       promise: 'a WITH query stands where it is read',
       sql: `WITH n AS (SELECT fk_product, count(*) AS n FROM review GROUP BY 1)
             SELECT p.pk_product, n.n FROM product p LEFT JOIN n ON n.fk_product = p.pk_product`,
@@ -669,6 +726,22 @@ describe('advice', () => {
       `max(n) ${effect}`,
       `min(c) ${effect}`,
     ]);
+  });
+
+  test('names the index on an expression that is missing, and finds it once its statement has run', async () => {
+    const sql = `SELECT lower(t.mail) AS mail, t.n / 10 AS ten, CASE WHEN t.mail LIKE 'a%' THEN 'a' ELSE 'b' END AS c
+                 FROM t GROUP BY 1, 2, 3`;
+    const setup =
+      'CREATE TABLE t (id int PRIMARY KEY, mail text NOT NULL, n int NOT NULL); CREATE INDEX ON t (lower(mail))';
+    const { advice } = await compileAlone(client, 'shop', sql, { setup });
+    expect(advice).toMatchObject([
+      {
+        kind: 'missing-index',
+        message: `table shop.t has no index on (lower(mail), (n / 10), CASE WHEN (mail ~~ 'a%'::text) THEN 'a'::text ELSE 'b'::text END), by which rows are recomputed`,
+      },
+    ]);
+    const created = await compileAlone(client, 'shop', sql, { setup: `${setup}; ${advice[0]!.hint}` });
+    expect(created.advice).toEqual([]);
   });
 
   test('names the index that is missing, and its statement runs', async () => {

@@ -165,9 +165,27 @@ class Writer {
     return `${item.alias}.${this.#random.pick(item.columns)}`;
   }
 
-  /** A column that is mostly a primary key's. */
-  #keyColumn({ alias, columns }: Item, place = 0): string {
-    return `${alias}.${this.#random.chance(0.85) ? columns[Math.min(place, columns.length - 1)]! : this.#random.pick(columns)}`;
+  /** A column that is mostly a primary key's, or what is computed from one or two. */
+  #keyColumn(item: Item, place = 0): string {
+    const { alias, columns } = item;
+    const column = `${alias}.${this.#random.chance(0.85) ? columns[Math.min(place, columns.length - 1)]! : this.#random.pick(columns)}`;
+    if (this.#random.chance(0.88)) return column;
+    this.#use('computed key');
+    const other = this.#column([item]);
+    return this.#random.pick([
+      `(${column} / 2)`,
+      `(${other} % 3)`,
+      `(${column} + ${other})`,
+      `COALESCE(${other}, 0)`,
+      `COALESCE(${other}, ${column})`,
+      `GREATEST(${column}, ${other})`,
+      `length(${column}::text)`,
+      `floor(${column} / 2.0)::int`,
+      `round(${column} / 4.0, 1)::int`,
+      `CASE WHEN ${other} > 2 THEN ${column} ELSE 0 END`,
+      `CASE ${other} WHEN 1 THEN 1 ELSE 2 END`,
+      `(${other} IS NULL)::int`,
+    ]);
   }
 
   #keyList(item: Item, second: Item = item): string {

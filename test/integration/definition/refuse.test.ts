@@ -29,6 +29,17 @@ interface Refused {
   readonly tviews?: readonly string[];
 }
 
+/** As the only column, k. */
+function computedKeys(cases: readonly (readonly [what: string, sql: string, setup?: string])[]): Refused[] {
+  return cases.map(([what, sql, setup]) => ({
+    promise: `a key ${what}`,
+    sql,
+    ...(setup !== undefined && { setup }),
+    key: ['k'],
+    message: 'key column "k" is computed',
+  }));
+}
+
 const p = 'SELECT p.pk_product, p.name FROM product p';
 const unlinked = (table: string, alias: string) => `table shop.${table} (${alias}) is not linked to the key`;
 
@@ -44,7 +55,7 @@ const clauses: readonly Refused[] = [
   },
   {
     promise: 'a branch whose key is computed',
-    sql: `${p} UNION ALL SELECT r.pk_review + 100, r.title FROM review r`,
+    sql: `${p} UNION ALL SELECT r.pk_review / r.rating, r.title FROM review r`,
     key: ['pk_product'],
     message: 'key column "pk_product" is computed',
   },
@@ -282,8 +293,81 @@ const keys: readonly Refused[] = [
   },
   { sql: 'SELECT p.name FROM product p', message: 'the definition has no key' },
   {
-    sql: 'SELECT lower(p.sku) AS a, count(*) FROM product p GROUP BY lower(p.sku)',
+    sql: 'SELECT count(*) AS n FROM product p GROUP BY lower(p.sku)',
     message: 'the definition has no key',
+  },
+  ...computedKeys([
+    [
+      'of two tables',
+      'SELECT p.fk_category + r.rating AS k FROM product p JOIN review r ON r.fk_product = p.pk_product GROUP BY 1',
+    ],
+    ['that can fail: a cast of text', 'SELECT p.sku::int AS k FROM product p'],
+    ['that can fail: a division', 'SELECT 100 / p.fk_category AS k FROM product p'],
+    ['that can fail: a division by nothing', 'SELECT p.fk_category / 0 AS k FROM product p'],
+    ['that can fail: a length', 'SELECT substr(p.name, 1, p.fk_category) AS k FROM product p'],
+    ['that is an aggregate', 'SELECT max(p.fk_category) AS k FROM product p'],
+    ['that is an aggregate over groups', 'SELECT max(p.name) AS k FROM product p GROUP BY p.fk_category'],
+    ['that returns a set', "SELECT regexp_split_to_table(p.name, ' ') AS k FROM product p"],
+    ['that is a window', 'SELECT lag(p.pk_product, 1, 0) OVER (ORDER BY p.pk_product) AS k FROM product p'],
+    [
+      'over a subquery',
+      'SELECT (SELECT count(*) FROM review r WHERE r.fk_product = p.pk_product) + p.pk_product AS k FROM product p',
+    ],
+    [
+      'of one of several equal values',
+      'SELECT n.price::text AS k FROM (SELECT p.base_price * 1.0 AS price FROM product p GROUP BY 1) n',
+    ],
+    [
+      'of one of several equal groups',
+      'SELECT (p.base_price * 1.0)::text AS k FROM product p GROUP BY p.base_price * 1.0',
+    ],
+    [
+      'of one of several equal columns',
+      'SELECT x.n::text AS k FROM (SELECT DISTINCT t.n FROM t) x',
+      'CREATE TABLE t (id int PRIMARY KEY, n numeric NOT NULL)',
+    ],
+    [
+      'of one of several equal columns that are grouped by',
+      'SELECT t.n::text AS k FROM t GROUP BY t.n',
+      'CREATE TABLE t (id int PRIMARY KEY, n numeric NOT NULL)',
+    ],
+    [
+      'of one of several equal texts',
+      'SELECT x.n || x.n AS k FROM (SELECT t.n FROM t GROUP BY t.n) x',
+      `CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+       CREATE TABLE t (id int PRIMARY KEY, n text COLLATE ci NOT NULL)`,
+    ],
+    [
+      'of an array',
+      'SELECT length(t.n[1]) AS k FROM t',
+      'CREATE TABLE t (id int PRIMARY KEY, n text[] NOT NULL)',
+    ],
+  ]),
+  {
+    promise: 'an expression that is null where its column is',
+    sql: 'SELECT lower(s.country) AS k, count(*) FROM supplier s GROUP BY 1',
+    key: ['k'],
+    message: 'key column "k" may be null',
+    detail: /^Column s\.country has no NOT NULL constraint/,
+  },
+  {
+    promise: 'an expression that can be null although its column is not',
+    sql: "SELECT to_char(p.created_at, 'YYYY-MM') AS k, count(*) FROM product p GROUP BY 1",
+    key: ['k'],
+    message: 'key column "k" may be null',
+    detail: /^to_char\(p\.created_at, 'YYYY-MM'::text\) can be NULL/,
+  },
+  {
+    promise: 'an expression of the nullable side of an outer join, which is never null',
+    sql: `SELECT COALESCE(s.country, '-') AS k, count(*) FROM product p LEFT JOIN supplier s ON s.pk_supplier = p.fk_supplier GROUP BY 1`,
+    key: ['k'],
+    message: 'key column "k" comes from the nullable side of an outer join',
+  },
+  {
+    promise: 'an expression beside a column of another table',
+    sql: `SELECT s.pk_supplier AS a, lower(p.sku) AS b FROM product p JOIN supplier s ON s.name = p.name`,
+    key: ['a', 'b'],
+    message: 'the key (a, b) is spread over shop.supplier (s) and shop.product (p)',
   },
   { sql: 'SELECT count(*) FROM product p', message: 'the definition has no key' },
   {
@@ -292,7 +376,7 @@ const keys: readonly Refused[] = [
     message: 'the definition has no key',
   },
   { sql: p, key: ['id'], message: 'key column "id" is not among the columns of the definition' },
-  { sql: 'SELECT p.pk_product + 1 AS pk_x FROM product p', message: 'key column "pk_x" is computed' },
+  { sql: 'SELECT p.pk_product / random() AS pk_x FROM product p', message: /is volatile$/ },
   {
     sql: 'SELECT p.pk_product, i.pk_inventory FROM product p LEFT JOIN inventory i ON i.fk_product = p.pk_product',
     key: ['pk_inventory'],
