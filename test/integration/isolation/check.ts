@@ -91,7 +91,7 @@ const guardsOf = (shape: Shape, protocol: LockProtocol): Shape['guards'] =>
  */
 function boundOf(shape: Shape, levels: readonly Level[], { protocol }: Locking): number {
   const asMany = levels.every((level) => level === committed) || shape.isAboutSnapshots === true;
-  const usual = asMany ? 24 : new Set(levels).size === 1 ? 8 : 3;
+  const usual = asMany ? 12 : new Set(levels).size === 1 ? 4 : 2;
   return Math.min(shape.bound ?? usual, protocol === protocols[0] ? usual : Math.ceil(usual / 4));
 }
 
