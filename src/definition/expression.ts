@@ -58,7 +58,7 @@ export const isExact = (column: CatalogColumn): boolean =>
 
 export interface Rendering {
   column(name: string): string;
-  /** For people: names of PostgreSQL's own as they are. */
+  /** For people: names of PostgreSQL's own as they are, where nobody has others of these names before them in the search_path. */
   readonly isShown?: boolean;
 }
 
@@ -67,7 +67,9 @@ export function render(pieces: readonly Piece[], { column, isShown = false }: Re
     .map((piece) => {
       if (typeof piece === 'string') return piece;
       if ('column' in piece) return column(piece.column);
-      if ('own' in piece) return isShown ? piece.own : `pg_catalog.${quoteIdentifier(piece.own)}`;
+      // EXTRACT without its schema is another syntax.
+      if ('own' in piece)
+        return isShown && piece.own !== 'extract' ? piece.own : `pg_catalog.${quoteIdentifier(piece.own)}`;
       return isShown ? piece.operator : `OPERATOR(pg_catalog.${piece.operator})`;
     })
     .join('');

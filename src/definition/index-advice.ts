@@ -36,7 +36,7 @@ const ofColumn = (name: string): Part => ({ name, shown: name, sql: quoteIdentif
 const ofExpression = (pieces: readonly Piece[]): Part => ({
   name: expressionKey(pieces),
   shown: render(pieces, { column: (name) => name, isShown: true }),
-  sql: `(${render(pieces, { column: quoteIdentifier })})`,
+  sql: `(${render(pieces, { column: quoteIdentifier, isShown: true })})`,
 });
 
 function partsOf(keyParts: readonly KeyPart[]): Part[] {

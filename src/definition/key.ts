@@ -98,14 +98,24 @@ function conventionalKey(
     root?.relation.family.form === 'parent'
       ? 'the primary key of its first table says nothing of the rows of the tables that inherit from it'
       : 'the primary key of its first table is not among its columns';
+  if (grouping?.some(({ kind }) => kind === 'computed')) {
+    return refusal(
+      'the definition has no key',
+      `It has no column ${conventional}, and is grouped by an expression that cannot be one.`,
+      otherKeys,
+    );
+  }
   return refusal(
     'the definition has no key',
     grouping === null
       ? `It has no column ${conventional}, and ${firstKey}.`
-      : `It has no column ${conventional}, and not all that it is grouped by is among its columns, or can be a key.`,
+      : `It has no column ${conventional}, and not all that it is grouped by is among its columns.`,
     `Add the primary key to the select list as ${conventional}, or name the columns that identify a row: WITH (key = '…').`,
   );
 }
+
+const otherKeys =
+  'Choose plain columns of the sources as key, or expressions over columns of one table by functions that cannot fail; or group by a stored (generated) column.';
 
 function checkedOutput(output: CatalogColumn): CatalogColumn {
   if (!output.isArray && output.isOrdered) return output;
@@ -127,7 +137,7 @@ function keyColumn(
     return refusal(
       `key column "${name}" is computed`,
       `It is ${origin.how}: from a changed row one cannot tell which keys it belongs to.`,
-      'Choose plain columns of the sources as key, or expressions over columns of one table by functions that cannot fail; or group by a stored (generated) column.',
+      otherKeys,
     );
   }
   const { occurrence } = origin;
