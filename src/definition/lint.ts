@@ -161,9 +161,10 @@ function* aggregates(node: unknown): Generator<AggregateCall> {
   else if (typeof node === 'object' && node !== null && !('SubLink' in node)) {
     const part = node as Node;
     if ('FuncCall' in part) {
-      const { funcname, agg_order, agg_within_group, over } = part.FuncCall;
+      const { funcname, agg_order, agg_within_group, agg_distinct, over } = part.FuncCall;
       const name = strings(funcname).at(-1) ?? '';
-      const isOrdered = agg_order !== undefined || agg_within_group === true;
+      // DISTINCT sorts by all arguments.
+      const isOrdered = agg_order !== undefined || agg_within_group === true || agg_distinct === true;
       const left = orderedAggregates.get(name) ?? (over === undefined ? undefined : orderedWindows.get(name));
       yield { name, left: isOrdered ? undefined : left, over };
     } else if ('JsonArrayAgg' in part) {

@@ -177,9 +177,11 @@ class Walk {
       for (const partition of partitionsOf(select)) this.peers(select, outer, body, partition);
     }
     const grouping = select.groupClause?.map((node) => this.originOf(node, scope)) ?? null;
-    const columns = this.passedThrough(select, ofGroups(body.columns, grouping), scope);
     this.noteGroups(grouping ?? [], 'GROUP BY');
-    return { columns, always: body.always, grouping };
+    const outputs = this.inEverySet(select, ofGroups(body.columns, grouping), scope);
+    const on = this.distinctOn(select, outputs, scope);
+    const columns = this.passedThrough(select, outputs, on);
+    return { columns, always: body.always, grouping: on ?? grouping };
   }
 
   private body(select: SelectStmt, scope: Scope, needing: readonly number[] = []): Body {
@@ -262,7 +264,7 @@ class Walk {
     const branch = this.choices.choose(2) === 0 ? left : right;
     const { columns, always } = this.block(branch, scope, 'from');
     const named = renamed(columns, firstNames(left));
-    return { columns: this.passedThrough(select, named, scope), always, grouping: null };
+    return { columns: this.passedThrough(select, named, null), always, grouping: null };
   }
 
   /**
@@ -271,32 +273,40 @@ class Walk {
    */
   private passedThrough(
     select: SelectStmt,
-    computedOutputs: readonly NamedOrigin[],
-    scope: Scope,
+    outputs: readonly NamedOrigin[],
+    on: readonly Origin[] | null,
   ): readonly NamedOrigin[] {
-    const outputs = this.inEverySet(select, computedOutputs, scope);
     // Which rows are among the first depends on rows that a condition from outside does not name.
     if (select.limitCount !== undefined || select.limitOffset !== undefined) {
       const origin = computed('a column of a query with LIMIT or OFFSET');
       return outputs.map(({ name }) => ({ name, origin }));
     }
+    if (on === null) return outputs;
+    // Of each group one row: which one depends on the rows of the group, and on no others.
+    const origin = computed('a column that a query with DISTINCT ON is not distinct on');
+    return outputs.map((output) =>
+      output.origin.kind === 'constant' || on.some((group) => isSameOrigin(group, output.origin))
+        ? output
+        : { name: output.name, origin },
+    );
+  }
+
+  /** What a query with DISTINCT ON is distinct on; null for others. */
+  private distinctOn(select: SelectStmt, outputs: readonly NamedOrigin[], scope: Scope): Origin[] | null {
     const on = (select.distinctClause ?? []).filter((node) => Object.keys(node).length > 0);
-    if (select.distinctClause !== undefined && on.length === 0) {
+    if (on.length > 0) {
+      const groups = on.map((node) => ({ name: '', origin: this.sortedBy(node, outputs, scope) }));
+      const origins = this.inEverySet(select, groups, scope).map(({ origin }) => origin);
+      this.noteGroups(origins, 'DISTINCT ON');
+      return origins;
+    }
+    if (select.distinctClause !== undefined) {
       this.noteGroups(
         outputs.map(({ origin }) => origin),
         'DISTINCT',
       );
     }
-    if (on.length === 0) return outputs;
-    // Of each group one row: which one depends on the rows of the group, and on no others.
-    const groups = on.map((node) => this.distinctOn(node, outputs, scope));
-    this.noteGroups(groups, 'DISTINCT ON');
-    const origin = computed('a column that a query with DISTINCT ON is not distinct on');
-    return outputs.map((output) =>
-      output.origin.kind === 'constant' || groups.some((group) => isSameOrigin(group, output.origin))
-        ? output
-        : { name: output.name, origin },
-    );
+    return null;
   }
 
   /** Of a query with GROUPING SETS, the columns that stand beside them: the others are null in some groups. Null: it has none. */
@@ -319,7 +329,7 @@ class Walk {
   }
 
   /** As in ORDER BY, the name of an output column comes first. */
-  private distinctOn(node: Node, outputs: readonly NamedOrigin[], scope: Scope): Origin {
+  private sortedBy(node: Node, outputs: readonly NamedOrigin[], scope: Scope): Origin {
     const name = 'ColumnRef' in node ? columnName(node.ColumnRef) : null;
     const output = name?.relation === null ? outputs.find((one) => one.name === name.column) : undefined;
     if (output !== undefined) return output.origin;

@@ -60,7 +60,7 @@ export interface ResolvedDefinition {
   readonly readings: readonly {
     /** Output columns, in order, by the names the catalog has for them. */
     readonly outputs: readonly NamedOrigin[];
-    /** `GROUP BY` of the top level; null where there is none. */
+    /** DISTINCT ON or GROUP BY of the top level, which tells its rows apart; null where there is neither. */
     readonly grouping: readonly Origin[] | null;
     /** PARTITION BY of each window whose peers are among the occurrences. */
     readonly partitions: readonly (readonly Origin[])[];

@@ -140,6 +140,16 @@ describe('paths', () => {
       ],
     },
     {
+      promise: 'DISTINCT ON: what it is distinct on is the key, but for what that decides',
+      sql: `SELECT DISTINCT ON (r.user_number, p.pk_product, p.name) r.user_number, p.pk_product, p.name, r.title
+            FROM review r JOIN product p ON p.pk_product = r.fk_product ORDER BY 1, 2, 3, r.created_at DESC, r.pk_review`,
+      paths: [
+        'local: review r (r.user_number, r.fk_product = pk_product)',
+        'mapped: product p → review r (r.fk_product = p.pk_product)',
+      ],
+      keys: ['user_number', 'pk_product'],
+    },
+    {
       promise: 'DISTINCT ON is passed through by the columns it is distinct on',
       sql: `SELECT DISTINCT ON (r.fk_product) r.fk_product, r.title, x.name FROM review r
             JOIN (SELECT DISTINCT ON (p.pk_product, p.name) p.pk_product AS id, p.name FROM product p ORDER BY 1, 2) x ON x.id = r.fk_product
@@ -647,6 +657,7 @@ describe('advice', () => {
       client,
       'shop',
       `SELECT p.pk_product, (SELECT jsonb_agg(r.title) FROM review r WHERE r.fk_product = p.pk_product),
+              (SELECT jsonb_agg(DISTINCT r.title) FROM review r WHERE r.fk_product = p.pk_product) AS titles,
               (SELECT string_agg(r.title, ',' ORDER BY r.pk_review) FROM review r WHERE r.fk_product = p.pk_product),
               (SELECT array_agg(x.title) FROM (SELECT r.title FROM review r WHERE r.fk_product = p.pk_product ORDER BY r.pk_review) x),
               ARRAY(SELECT r.title FROM review r WHERE r.fk_product = p.pk_product)

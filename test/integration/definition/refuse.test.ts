@@ -128,6 +128,11 @@ const clauses: readonly Refused[] = [
     message: /^window functions/,
   },
   {
+    promise: 'DISTINCT ON what is null in some groups, as a key that nobody has named',
+    sql: `SELECT DISTINCT ON (p.pk_product, p.fk_category) p.pk_product AS a, p.fk_category AS b FROM product p GROUP BY p.pk_product, ROLLUP (p.fk_category)`,
+    message: 'the definition has no key',
+  },
+  {
     promise: 'a column beside ROLLUP that DISTINCT ON does not name',
     sql: `SELECT DISTINCT ON (p.fk_category) p.pk_product, p.fk_category FROM product p GROUP BY p.pk_product, ROLLUP (p.fk_category)`,
     key: ['pk_product'],
