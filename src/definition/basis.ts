@@ -12,6 +12,7 @@ import type { OccurrencePath } from './derive.ts';
 import { render } from './expression.ts';
 import type { Basis, Outline, RefreshPlan, TypeFacts } from './plan.ts';
 import { display } from './refuse.ts';
+import type { Operand } from './resolved.ts';
 import { partsOfTypes } from './types.ts';
 
 /** Where oids mean what they do here: schema tviews has other ones in a database that was restored. */
@@ -155,15 +156,11 @@ function outlineOf({ catalog, definition, bounded }: AnalysedDefinition, plan: R
   const relationOf = (occurrence: number): number => definition.occurrences[occurrence]!.relation.oid;
   const path = ({ occurrence, hops, keyParts }: OccurrencePath): string => {
     const last = relationOf(hops.at(-1)?.to ?? occurrence);
-    const side = ({
-      occurrence: at,
-      column,
+    const side = ({ occurrence: at, column, casts, isElement }: Operand) => [
+      number(relationOf(at), column),
       casts,
-    }: {
-      occurrence: number;
-      column: string;
-      casts: readonly string[];
-    }) => [number(relationOf(at), column), casts];
+      ...(isElement ? ['element'] : []),
+    ];
     return JSON.stringify([
       occurrence,
       relationOf(occurrence),

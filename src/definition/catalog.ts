@@ -32,6 +32,8 @@ export interface CatalogIndex {
   readonly name: string;
   readonly columns: readonly (string | null)[];
   readonly isUnique: boolean;
+  /** Of a GIN index it makes no difference which of them is the first. */
+  readonly method: 'btree' | 'hash' | 'gin';
 }
 
 export interface CatalogRelation {
@@ -160,6 +162,7 @@ const indexesQuery = `
          class.relname AS name,
          index.indisprimary AS "isPrimary",
          index.indisunique AS "isUnique",
+         method.amname AS method,
          (SELECT pg_catalog.jsonb_agg(attribute.attname ORDER BY part.place)
           FROM pg_catalog.unnest(index.indkey::int2[]) WITH ORDINALITY AS part (number, place)
           LEFT JOIN pg_catalog.pg_attribute AS attribute
@@ -167,7 +170,7 @@ const indexesQuery = `
           WHERE part.place <= index.indnkeyatts) AS columns
   FROM pg_catalog.pg_index AS index
   JOIN pg_catalog.pg_class AS class ON class.oid = index.indexrelid
-  JOIN pg_catalog.pg_am AS method ON method.oid = class.relam AND method.amname IN ('btree', 'hash')
+  JOIN pg_catalog.pg_am AS method ON method.oid = class.relam AND method.amname IN ('btree', 'hash', 'gin')
   WHERE index.indrelid = ANY ($1::oid[]) AND index.indisvalid AND index.indpred IS NULL
   ORDER BY index.indexrelid`;
 
@@ -343,10 +346,11 @@ async function loadRelations(
           collationOid: Number(column.collationOid),
         })),
       primaryKey: (own.find(({ isPrimary }) => isPrimary)?.columns as readonly string[] | undefined) ?? null,
-      indexes: own.map(({ name: index, columns: indexed, isUnique }) => ({
+      indexes: own.map(({ name: index, columns: indexed, isUnique, method }) => ({
         name: index,
         columns: indexed,
         isUnique,
+        method,
       })),
     });
   }

@@ -24,7 +24,7 @@ function decides(
   known: readonly Origin[],
   wanted: Origin,
 ): boolean {
-  if (!('occurrence' in wanted)) return false;
+  if (wanted.kind !== 'column' && wanted.kind !== 'expression') return false;
   const columns = new Set(
     known.flatMap((origin) =>
       origin.kind === 'column' ? [columnKey(origin.occurrence, origin.column)] : [],

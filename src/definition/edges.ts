@@ -44,6 +44,8 @@ export function deriveEdges(
       read(to);
     }
   }
+  // An array has many values to lock.
+  const hasElements = hops.some(({ links }) => links.some(({ from, to }) => from.isElement ?? to.isElement));
   // An array of arrays is no array of values.
   const carries = (hop: Hop): boolean => hops.some(({ far }) => far === hop.near);
   const cannotCarry = hops.some(
@@ -53,7 +55,7 @@ export function deriveEdges(
   const isUnseen = [...reads].some(([occurrence, columns]) =>
     [...columns].some((column) => columnOf(occurrence, column).generated === 'virtual'),
   );
-  if (cannotCarry || isUnseen) return { locks: null, reads: new Map() };
+  if (hasElements || cannotCarry || isUnseen) return { locks: null, reads: new Map() };
 
   const place = (occurrence: number): number =>
     relations.indexOf(definition.occurrences[occurrence]!.relation);

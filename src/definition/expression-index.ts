@@ -10,6 +10,7 @@ export type ExpressionIndexes = ReadonlyMap<number, readonly CatalogIndex[]>;
 const indexesQuery = `
   SELECT index.indrelid::int8 AS relation,
          class.relname AS name,
+         method.amname AS method,
          ARRAY (
            SELECT pg_catalog.pg_get_indexdef(index.indexrelid, place, false)
            FROM pg_catalog.generate_series(1, index.indnkeyatts::int) AS place
@@ -21,6 +22,13 @@ const indexesQuery = `
   WHERE index.indrelid = ANY ($1::oid[]) AND index.indexprs IS NOT NULL AND index.indisvalid AND index.indpred IS NULL
   ORDER BY index.indexrelid`;
 
+interface ExpressionIndexRow {
+  readonly relation: string;
+  readonly name: string;
+  readonly method: 'btree' | 'hash';
+  readonly columns: readonly string[];
+}
+
 /** Under an empty search_path, as all that is read of a definition. */
 export async function loadExpressionIndexes(
   executor: SqlExecutor,
@@ -28,14 +36,14 @@ export async function loadExpressionIndexes(
 ): Promise<ExpressionIndexes> {
   const found = new Map<number, CatalogIndex[]>();
   if (relations.length === 0) return found;
-  const rows = await executor.query<{ relation: string; name: string; columns: readonly string[] }>(
-    indexesQuery,
-    [relations.map(({ oid }) => oid)],
-  );
-  for (const { relation: oid, name, columns } of rows) {
+  const rows = await executor.query<ExpressionIndexRow>(indexesQuery, [relations.map(({ oid }) => oid)]);
+  for (const { relation: oid, name, method, columns } of rows) {
     const relation = relations.find((one) => one.oid === Number(oid))!;
     const names = await Promise.all(columns.map((text) => columnOf(text, relation)));
-    found.set(relation.oid, [...(found.get(relation.oid) ?? []), { name, columns: names, isUnique: false }]);
+    found.set(relation.oid, [
+      ...(found.get(relation.oid) ?? []),
+      { name, method, columns: names, isUnique: false },
+    ]);
   }
   return found;
 }

@@ -7,8 +7,10 @@ import type { CatalogIndex } from './catalog.ts';
 import type { AnalysedDefinition } from './compile.ts';
 import type { KeyPart } from './derive.ts';
 import { expressionKey, type Piece, render } from './expression.ts';
+import { columnLookup, isContained } from './links.ts';
 import type { Advice, QualifiedName } from './plan.ts';
 import { display } from './refuse.ts';
+import type { Operand } from './resolved.ts';
 
 /** A lookup a refresh makes, and the index that serves it. */
 export interface WantedIndex {
@@ -48,7 +50,12 @@ function partsOf(keyParts: readonly KeyPart[]): Part[] {
 
 export type Indexed = Pick<AnalysedDefinition, 'definition' | 'bounded' | 'expressionIndexes'>;
 
+/** Both sides of a link as far as one index can serve them together: what is in an array has one of its own. */
+const plain = (sides: readonly Operand[]): Part[] =>
+  sides.flatMap(({ column, isElement }) => (isElement ? [] : [ofColumn(column)]));
+
 export function wantedIndexes({ definition, bounded, expressionIndexes }: Indexed): readonly WantedIndex[] {
+  const columnOf = columnLookup(definition);
   const found = new Map<string, WantedIndex>();
   const want = (occurrence: number, parts: readonly Part[], purpose: string): void => {
     const { relation } = definition.occurrences[occurrence]!;
@@ -65,19 +72,30 @@ export function wantedIndexes({ definition, bounded, expressionIndexes }: Indexe
     const columns = wanted.map(({ shown }) => shown);
     found.set(create, { table: relation.name, columns, purpose, index, create });
   };
+  const wantElements = (occurrence: number, column: string, purpose: string): void => {
+    const { relation } = definition.occurrences[occurrence]!;
+    const create = `CREATE INDEX ON ${quoteQualified(relation.name)} USING gin (${quoteIdentifier(column)});`;
+    const index = relation.indexes.find(
+      ({ method, columns }) => method === 'gin' && columns.includes(column),
+    );
+    found.set(create, {
+      table: relation.name,
+      columns: [column],
+      purpose,
+      index: index?.name ?? null,
+      create,
+    });
+  };
   for (const { hops } of bounded) {
     for (const { to, links } of hops) {
-      want(
-        to,
-        links.map((link) => ofColumn(link.to.column)),
-        'changes are mapped to keys',
-      );
+      const purpose = 'changes are mapped to keys';
+      want(to, plain(links.map((link) => link.to)), purpose);
+      for (const link of links) if (isContained(link, columnOf)) wantElements(to, link.to.column, purpose);
     }
   }
   for (const { occurrence, hops, keyParts } of bounded) {
     const [first] = hops;
-    const parts =
-      first === undefined ? partsOf(keyParts) : first.links.map(({ from }) => ofColumn(from.column));
+    const parts = first === undefined ? partsOf(keyParts) : plain(first.links.map(({ from }) => from));
     want(occurrence, parts, 'rows are recomputed');
   }
   return [...found.values()];
@@ -96,6 +114,7 @@ export function indexAdvice(analysed: Indexed): readonly Advice[] {
 /** One with which a lookup by all these columns can start an index scan that reads little more than it returns. */
 function indexFor(indexes: readonly CatalogIndex[], columns: readonly string[]): CatalogIndex | undefined {
   return indexes.find((index) => {
+    if (index.method === 'gin') return false;
     const leading = index.columns.slice(0, columns.length);
     const covers =
       leading.length === columns.length && leading.every((name) => name !== null && columns.includes(name));

@@ -6,7 +6,7 @@ import { quoteIdentifier, quoteQualified } from '../database/identifier.ts';
 import { columnsOf, type KeyPart, type OccurrencePath } from './derive.ts';
 import { render, shownExpression } from './expression.ts';
 import type { KeyColumn } from './key.ts';
-import { columnLookup, type Link } from './links.ts';
+import { columnLookup, type Link, linkCondition } from './links.ts';
 import type { Occurrence, QualifiedName } from './plan.ts';
 import {
   type Operand,
@@ -49,8 +49,8 @@ export function writeKeyQuery(
   const joins = path.hops.map(({ to, links }) => {
     const { relation } = definition.occurrences[to]!;
     probes.push({ table: relation.name, columns: [...new Set(links.map((link) => link.to.column))] });
-    const conditions = links.map(
-      (link) => `${operand(link.to)} OPERATOR(pg_catalog.=) ${operand(link.from)}`,
+    const conditions = links.map((link) =>
+      linkCondition(link, columnOf, operand(link.from), operand(link.to)),
     );
     return `JOIN ${quoteQualified(relation.name)} AS ${quoteIdentifier(aliases.get(to)!)} ON ${conditions.join(' AND ')}`;
   });
@@ -146,7 +146,11 @@ function describePath(
 
 /** For people, from the key's side: `p.fk_category = c.pk_category`. */
 export const shownLinks = (definition: ResolvedDefinition, links: readonly Link[]): string[] =>
-  links.map(({ from, to }) => `${shownOperand(definition, to)} = ${shownOperand(definition, from)}`);
+  links.map(({ from, to }) => {
+    const [far, near] = [from, to].map((side) => shownOperand(definition, side));
+    if (to.isElement) return `${far} = ANY (${near})`;
+    return from.isElement ? `${near} = ANY (${far})` : `${near} = ${far}`;
+  });
 
 /** For people: the columns of a row that has the key itself, `p.pk_product` or `r.fk_product = pk_product`. */
 export function shownKey(

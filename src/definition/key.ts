@@ -133,7 +133,7 @@ function keyColumn(
   output: CatalogColumn,
 ): KeyColumn | RefusedDefinition {
   if (origin.kind === 'constant') return { output, kind: 'constant', sql: origin.sql };
-  if (origin.kind === 'computed') {
+  if (origin.kind === 'computed' || origin.kind === 'element') {
     return refusal(
       `key column "${name}" is computed`,
       `It is ${origin.how}: from a changed row one cannot tell which keys it belongs to.`,

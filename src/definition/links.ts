@@ -50,11 +50,33 @@ export function closeLinks(definition: ResolvedDefinition, columnOf: ColumnLooku
 }
 
 function isSame(one: Operand, other: Operand): boolean {
-  return one.occurrence === other.occurrence && one.column === other.column;
+  return sideKey(one) === sideKey(other);
 }
 
-function linkKey({ from, to }: Link): string {
-  return `${columnKey(from.occurrence, from.column)} = ${columnKey(to.occurrence, to.column)}`;
+const sideKey = ({ occurrence, column, isElement }: Operand): string =>
+  `${isElement ? '∈ ' : ''}${columnKey(occurrence, column)}`;
+
+const linkKey = ({ from, to }: Link): string => `${sideKey(from)} = ${sideKey(to)}`;
+
+/** The link as a condition, of its sides as SQL. Of an array that has the other side's type, in the form that an index serves. */
+export function linkCondition(
+  { from, to }: Link,
+  columnOf: ColumnLookup,
+  fromSql: string,
+  toSql: string,
+): string {
+  if (from.isElement) return `${toSql} OPERATOR(pg_catalog.=) ANY (${fromSql})`;
+  if (!to.isElement) return `${toSql} OPERATOR(pg_catalog.=) ${fromSql}`;
+  return isContained({ from, to }, columnOf)
+    ? `${toSql} OPERATOR(pg_catalog.@>) ARRAY[${fromSql}]`
+    : `${fromSql} OPERATOR(pg_catalog.=) ANY (${toSql})`;
+}
+
+/** Whether an index on the array finds what has an element. */
+export function isContained({ from, to }: Pick<Link, 'from' | 'to'>, columnOf: ColumnLookup): boolean {
+  if (!to.isElement || from.casts.length > 0 || to.casts.length > 0) return false;
+  const [element, array] = [from, to].map(({ occurrence, column }) => columnOf(occurrence, column));
+  return !element!.isDomain && !array!.isDomain && array!.type === `${element!.type}[]`;
 }
 
 /** int2, int4, int8 compare with each other by value, text and varchar by their characters. */
@@ -81,6 +103,7 @@ function family({ baseType, collationOid, isDeterministic }: CatalogColumn): str
 
 /** Whether a link means that both columns have the same value: no cast that loses something, no collation that does. */
 export function isTransparent(link: Link, columnOf: ColumnLookup): boolean {
+  if (link.from.isElement || link.to.isElement) return false;
   const [from, to] = [link.from, link.to].map(({ occurrence, column, casts }) => {
     const own = family(columnOf(occurrence, column));
     const kept = casts.every((cast) => {

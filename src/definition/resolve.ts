@@ -22,7 +22,7 @@ import { givesRowsOfItsOwn } from './existence.ts';
 import { expressionKey, expressionOf, isExact } from './expression.ts';
 import { columnName, conjuncts, isEquality, type Node, type SelectStmt, strings } from './grammar.ts';
 import { noteForms, noteUnordered, noteUnorderedArray } from './lint.ts';
-import { constantOf, operandOf, type Side } from './operand.ts';
+import { constantOf, type EqualSide, equalities, operandFrom, operandOf, type Side } from './operand.ts';
 import type { Advice } from './plan.ts';
 import { type Choices, everyReading, type Reading } from './readings.ts';
 import {
@@ -361,7 +361,8 @@ class Walk {
     if (value === undefined) return computed('nothing');
     const constant = constantOf(value);
     if (constant !== null) return { kind: 'constant', sql: constant, how: 'a constant' };
-    if (!('ColumnRef' in value)) return this.firstFilled(value, scope) ?? this.expression(value, scope);
+    if (!('ColumnRef' in value))
+      return this.firstFilled(value, scope) ?? this.elementOf(value, scope) ?? this.expression(value, scope);
     const name = columnName(value.ColumnRef);
     if (name === null || name.column === null) return computed('a whole row');
     const found = lookUp(scope, name);
@@ -377,6 +378,17 @@ class Walk {
       return origin.kind === 'column' && this.isFilled(origin, scope.always) ? origin : null;
     }
     return null;
+  }
+
+  /** `unnest(column)`: whatever it is equal to is in the array. */
+  private elementOf(value: Node, scope: Scope): Origin | null {
+    // In FROM a function stands in a list, with its column definitions.
+    const call = 'List' in value ? value.List.items?.[0] : value;
+    if (call === undefined || !('FuncCall' in call)) return null;
+    const { funcname, args = [] } = call.FuncCall;
+    if (strings(funcname).join('.') !== 'unnest' || args.length !== 1) return null;
+    const array = this.originOf(args[0], scope);
+    return array.kind === 'column' ? { ...array, kind: 'element', how: 'an element of an array' } : null;
   }
 
   private expression(value: Node, scope: Scope): Origin {
@@ -402,12 +414,18 @@ class Walk {
     if ('JoinExpr' in item) return this.join(item.JoinExpr, scope);
     if ('RangeFunction' in item) {
       // A function of values in the same row combination: it adds rows, but nothing that changes on its own.
-      const { functions, alias, coldeflist } = item.RangeFunction;
+      const { functions = [], alias, coldeflist } = item.RangeFunction;
       this.visit(functions, scope);
       const defined = (coldeflist ?? []).flatMap((node) =>
         'ColumnDef' in node ? [node.ColumnDef.colname ?? ''] : [],
       );
-      return this.enterOpen(scope, alias?.aliasname ?? '', [...strings(alias?.colnames), ...defined]);
+      const element = functions.length === 1 ? this.elementOf(functions[0]!, scope) : null;
+      return this.enterOpen(
+        scope,
+        alias?.aliasname ?? '',
+        [...strings(alias?.colnames), ...defined],
+        element,
+      );
     }
     return refuseFromItem(item);
   }
@@ -510,9 +528,15 @@ class Walk {
     return item;
   }
 
-  private enterOpen(scope: Scope, alias: string, names: readonly string[]): Item {
+  /** @param first what its first column is, where that is known */
+  private enterOpen(
+    scope: Scope,
+    alias: string,
+    names: readonly string[],
+    first: Origin | null = null,
+  ): Item {
     const origin = computed(`a column of ${alias}, which is no table`);
-    const columns = names.map((name) => ({ name, origin }));
+    const columns = names.map((name, place) => ({ name, origin: place === 0 ? (first ?? origin) : origin }));
     scope.entries.push({ alias, columns, open: true, changing: null });
     return { columns, always: [] };
   }
@@ -577,7 +601,8 @@ class Walk {
     if (!isNullable) return item;
     const hide = ({ name, origin }: NamedOrigin): NamedOrigin => {
       const isOwn = 'occurrence' in origin && origin.occurrence >= first;
-      const isKept = isOwn || origin.kind === 'computed';
+      // What is equal to an element is not null.
+      const isKept = isOwn || origin.kind === 'computed' || origin.kind === 'element';
       return { name, origin: isKept ? origin : computed('a column of the nullable side of an outer join') };
     };
     for (const [place, entry] of scope.entries.entries()) {
@@ -630,14 +655,19 @@ class Walk {
       if (origin.kind === 'expression')
         this.notNullFor(origin.occurrence, expressionKey(origin.pieces), owners);
     }
-    if (!('A_Expr' in node) || node.A_Expr.kind !== 'AEXPR_OP' || !isEquality(node.A_Expr.name)) return;
-    const left = operandOf(node.A_Expr.lexpr, (name) => lookUp(scope, name));
-    const right = operandOf(node.A_Expr.rexpr, (name) => lookUp(scope, name));
-    for (const side of [left, right]) {
-      if (side.kind === 'column') this.notNullFor(side.occurrence, side.column, owners);
+    for (const [one, other] of equalities(node)) {
+      const [left, right] = [one, other].map((side) => this.sideOf(side, scope));
+      for (const side of [left!, right!]) {
+        if (side.kind === 'column') this.notNullFor(side.occurrence, side.column, owners);
+      }
+      if (left!.kind === 'column' && right!.kind === 'column') this.equate(left!, right!, owners);
+      else this.noteNearMiss(owners, left!, right!);
     }
-    if (left.kind === 'column' && right.kind === 'column') this.equate(left, right, owners);
-    else this.noteNearMiss(owners, left, right);
+  }
+
+  private sideOf({ node, isElement }: EqualSide, scope: Scope): Side {
+    const side = operandOf(node, (name) => lookUp(scope, name));
+    return side.kind === 'column' && isElement ? { ...side, isElement } : side;
   }
 
   /** Equality is strict: a row that passes it has a value on both sides. */
@@ -646,7 +676,7 @@ class Walk {
   }
 
   private equate(left: Equality['left'], right: Equality['right'], owners: readonly number[]): void {
-    if (left.occurrence === right.occurrence) return;
+    if (left.occurrence === right.occurrence || (left.isElement && right.isElement)) return;
     // What an unbounded occurrence is compared with does not bound it.
     if ([left, right].some(({ occurrence }) => this.occurrences[occurrence]!.unbounded !== null)) return;
     this.equalities.push({ left, right, owners: new Set(owners) });
@@ -674,8 +704,9 @@ class Walk {
     const sides = tested !== undefined && 'RowExpr' in tested ? (tested.RowExpr.args ?? []) : [tested];
     for (const [place, { origin }] of inner.columns.entries()) {
       const side = operandOf(sides[place], (name) => lookUp(scope, name));
-      if (origin.kind === 'column' && side.kind === 'column')
-        this.equate({ ...origin, casts: [] }, side, [...inner.always, ...owners]);
+      const operand = operandFrom(origin);
+      if (operand !== null && side.kind === 'column')
+        this.equate(operand, side, [...inner.always, ...owners]);
     }
   }
 

@@ -5,10 +5,17 @@ import type { CatalogRelation } from './catalog.ts';
 import { type Expression, expressionKey, type Piece } from './expression.ts';
 import type { Advice } from './plan.ts';
 
-/** Where an output column comes from. Only a plain column can be one side of a link; all but what is merely computed can be part of a key. */
+/** Where an output column comes from. Only a column or an element of one can be one side of a link; only a column, an expression or a constant can be part of a key. */
 export type Origin =
   | { readonly kind: 'column'; readonly occurrence: number; readonly column: string }
   | ({ readonly kind: 'expression'; readonly how: string } & Expression)
+  | {
+      /** One of those of an array. */
+      readonly kind: 'element';
+      readonly occurrence: number;
+      readonly column: string;
+      readonly how: string;
+    }
   | { readonly kind: 'constant'; readonly sql: string; readonly how: string }
   | { readonly kind: 'computed'; readonly how: string };
 
@@ -37,6 +44,8 @@ export interface Operand {
   readonly occurrence: number;
   readonly column: string;
   readonly casts: readonly string[];
+  /** Of an array: equal to the other side is one of its elements. Never of both. */
+  readonly isElement?: true;
 }
 
 /** `base`, as the operand's column is written where the operand stands, with the casts around it. */
@@ -96,7 +105,7 @@ export function columnKey(occurrence: number, column: string): string {
 export type OriginName =
   | { readonly kind: 'column'; readonly occurrence: number; readonly column: string }
   | { readonly kind: 'expression'; readonly occurrence: number; readonly pieces: readonly Piece[] }
-  | { readonly kind: 'constant' | 'computed' };
+  | { readonly kind: 'element' | 'constant' | 'computed' };
 
 /** What tells one origin from another; null for what is read from no row, or nobody knows how. */
 export function originKey(origin: OriginName): string | null {

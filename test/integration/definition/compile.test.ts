@@ -378,6 +378,34 @@ describe('paths', () => {
       keys: ['pk_product', 'pk_supplier'],
     },
     {
+      promise: 'an array of keys, looked for by ANY, @>, unnest in FROM, and unnest in IN',
+      setup: 'CREATE TABLE t (id int PRIMARY KEY, products int[], other bigint[])',
+      sql: `SELECT t.id, (SELECT count(*) FROM product p WHERE p.pk_product = ANY (t.products)) AS a,
+              (SELECT count(*) FROM supplier s WHERE t.products @> ARRAY[s.pk_supplier]) AS b,
+              (SELECT max(c.name) FROM unnest(t.products) AS u(id) JOIN category c ON c.pk_category = u.id) AS c,
+              (SELECT max(r.rating) FROM review r WHERE r.pk_review IN (SELECT unnest(t.other))) AS d
+            FROM t`,
+      paths: [
+        'local: t (t.id)',
+        'mapped: product p → t (p.pk_product = ANY (t.products))',
+        'mapped: supplier s → t (s.pk_supplier = ANY (t.products))',
+        'mapped: category c → t (c.pk_category = ANY (t.products))',
+        'mapped: review r → t (r.pk_review = ANY (t.other))',
+      ],
+    },
+    {
+      promise: 'an array of keys, whose key is that of what is in it',
+      setup: 'CREATE TABLE t (id int PRIMARY KEY, products int[])',
+      sql: `SELECT p.pk_product, count(t.id), max(x.n) FROM product p LEFT JOIN t ON p.pk_product = ANY (t.products)
+            LEFT JOIN LATERAL unnest(t.products) WITH ORDINALITY AS u(id, n) ON true LEFT JOIN LATERAL (SELECT s.name AS n FROM supplier s WHERE s.pk_supplier = u.id) x ON true
+            GROUP BY p.pk_product`,
+      paths: [
+        'local: product p (p.pk_product)',
+        'mapped: t → product p (p.pk_product = ANY (t.products))',
+        'mapped: supplier s → t (s.pk_supplier = ANY (t.products)) → product p (p.pk_product = ANY (t.products))',
+      ],
+    },
+    {
       promise: 'GROUP BY what is computed from a row',
       sql: `SELECT date_trunc('month', r.created_at AT TIME ZONE 'UTC')::date AS month, count(*), max(c.name)
             FROM review r JOIN product p ON p.pk_product = r.fk_product JOIN category c ON c.pk_category = p.fk_category
@@ -737,6 +765,18 @@ describe('advice', () => {
       `max(n) ${effect}`,
       `min(c) ${effect}`,
     ]);
+  });
+
+  test('names the index on an array that is missing, in the form in which a key query uses it', async () => {
+    const sql =
+      'SELECT t.id, (SELECT count(*) FROM product p WHERE p.pk_product = ANY (t.products)) AS n FROM t';
+    const setup = 'CREATE TABLE t (id int PRIMARY KEY, products int[])';
+    const { advice, sources } = await compileAlone(client, 'shop', sql, { setup });
+    expect(advice).toMatchObject([{ hint: 'CREATE INDEX ON "shop"."t" USING gin ("products");' }]);
+    const queries = sources.flatMap(({ occurrences }) => occurrences.map(({ keyQuery }) => keyQuery));
+    expect(queries).toContainEqual(expect.stringContaining('@>'));
+    const created = await compileAlone(client, 'shop', sql, { setup: `${setup}; ${advice[0]!.hint}` });
+    expect(created.advice).toEqual([]);
   });
 
   test('names the index on an expression that is missing, and finds it once its statement has run', async () => {

@@ -128,6 +128,26 @@ const clauses: readonly Refused[] = [
     message: /^window functions/,
   },
   {
+    promise: 'two arrays that share an element',
+    setup: 'CREATE TABLE t (id int PRIMARY KEY, xs int[]); CREATE TABLE u (id int PRIMARY KEY, xs int[])',
+    sql: 'SELECT t.id, (SELECT count(*) FROM u, unnest(u.xs) AS a(x) WHERE EXISTS (SELECT FROM unnest(t.xs) AS b(x) WHERE b.x = a.x)) FROM t',
+    message: unlinked('u', 'u'),
+  },
+  {
+    promise: 'an array of which no element is equal',
+    setup: 'CREATE TABLE t (id int PRIMARY KEY, xs int[])',
+    sql: 'SELECT t.id, (SELECT count(*) FROM product p WHERE p.pk_product <> ALL (t.xs)) FROM t',
+    message: unlinked('product', 'p'),
+  },
+  {
+    promise: 'an element of an array as a key',
+    setup: 'CREATE TABLE t (id int PRIMARY KEY, xs int[] NOT NULL)',
+    sql: 'SELECT u.x, count(*) FROM t, unnest(t.xs) AS u(x) GROUP BY u.x',
+    key: ['x'],
+    message: 'key column "x" is computed',
+    detail: /an element of an array/,
+  },
+  {
     promise: 'DISTINCT ON what is null in some groups, as a key that nobody has named',
     sql: `SELECT DISTINCT ON (p.pk_product, p.fk_category) p.pk_product AS a, p.fk_category AS b FROM product p GROUP BY p.pk_product, ROLLUP (p.fk_category)`,
     message: 'the definition has no key',

@@ -103,17 +103,28 @@ LEFT JOIN account a ON a.id = m.account_id
 LEFT JOIN message q ON q.id = m.reply_to
 WHERE m.deleted_at IS NULL;
 
--- Who is named in a message: an array of keys is not an equality of columns. What it names are rows of no table.
--- refused: table app.account (a) is not linked to the key
--- way out: by an equality of columns
+-- Who is named in a message: an array of keys.
 CREATE TVIEW tv_mention AS
 SELECT m.id, (SELECT string_agg(a.nick, ', ' ORDER BY a.nick) FROM account a WHERE a.id = ANY (m.mentions)) AS named
 FROM message m
 WHERE m.mentions <> '{}';
 
--- Unnested, it is one.
-CREATE TVIEW tv_mention WITH (full_refresh = 'account') AS
-SELECT m.id, (SELECT string_agg(a.nick, ', ' ORDER BY a.nick) FROM unnest(m.mentions) AS n (id) JOIN account a ON a.id = n.id) AS named
+-- The other way round: in what messages somebody is named.
+CREATE TVIEW tv_mentioned AS
+SELECT a.id, a.nick, (SELECT jsonb_agg(m.id ORDER BY m.id) FROM message m WHERE m.mentions @> ARRAY[a.id]) AS messages
+FROM account a;
+
+-- Who is not named in a message: what is equal to no element is linked by nothing.
+-- refused: table app.account (a) is not linked to the key
+-- way out: by an equality of columns
+CREATE TVIEW tv_unmentioned AS
+SELECT m.id, (SELECT string_agg(a.nick, ', ' ORDER BY a.nick) FROM account a WHERE a.id <> ALL (m.mentions)) AS others
+FROM message m
+WHERE m.mentions <> '{}';
+
+-- People come and go seldom: then every message may be computed.
+CREATE TVIEW tv_unmentioned WITH (full_refresh = 'account') AS
+SELECT m.id, (SELECT string_agg(a.nick, ', ' ORDER BY a.nick) FROM account a WHERE a.id <> ALL (m.mentions)) AS others
 FROM message m
 WHERE m.mentions <> '{}';
 
