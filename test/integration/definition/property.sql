@@ -8,6 +8,7 @@ CREATE TABLE n (id int PRIMARY KEY, parent_id int REFERENCES n ON DELETE CASCADE
 CREATE TABLE o (shop int, no int, note text, PRIMARY KEY (shop, no));
 CREATE TABLE it (code varchar(3) PRIMARY KEY, name text);
 CREATE TABLE li (shop int, no int, line int, item text, qty int, PRIMARY KEY (shop, no, line));
+CREATE TABLE w (id int PRIMARY KEY, ids int[], extra int);
 CREATE TABLE u (id uuid PRIMARY KEY, name text);
 CREATE TABLE m (u1 uuid, u2 uuid, weight int, PRIMARY KEY (u1, u2));
 
@@ -26,7 +27,7 @@ END $$;
 DO $$
 DECLARE name text;
 BEGIN
-  FOREACH name IN ARRAY '{g,a,l,b,c,n,o,it,li,u,m}'::text[] LOOP
+  FOREACH name IN ARRAY '{g,a,l,b,c,n,o,it,li,w,u,m}'::text[] LOOP
     EXECUTE format('CREATE UNLOGGED TABLE log_%I (op text, o %1$I, n %1$I)', name);
     EXECUTE format('CREATE TRIGGER log AFTER INSERT OR UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION log_row()', name);
   END LOOP;

@@ -15,7 +15,10 @@ const tables: Readonly<Record<string, readonly string[]>> = {
   n: ['id', 'parent_id', 'extra'],
   o: ['shop', 'no'],
   li: ['shop', 'no', 'line', 'qty'],
+  w: ['id', 'extra'],
 };
+/** The columns that are arrays of integers. */
+const arrays: Readonly<Record<string, string>> = { w: 'ids' };
 const keys: ReadonlySet<string> = new Set(['o.no', 'li.no', 'li.line']);
 const references: readonly (readonly [string, string, string, string])[] = [
   ['a', 'g_id', 'g', 'id'],
@@ -40,7 +43,13 @@ export function randomScript(random: Random): { readonly initial: string[]; read
         : orNull(random, random.int(1, 4)),
     ).join(', ');
   const insert = (table: string, ids: readonly number[]): string =>
-    `INSERT INTO ${table} (${tables[table]!.join(', ')}) VALUES ${ids.map((id) => `(${row(table, id)})`).join(', ')} ON CONFLICT DO NOTHING`;
+    arrays[table] === undefined
+      ? `INSERT INTO ${table} (${tables[table]!.join(', ')}) VALUES ${ids.map((id) => `(${row(table, id)})`).join(', ')} ON CONFLICT DO NOTHING`
+      : `INSERT INTO ${table} (${tables[table]!.join(', ')}, ${arrays[table]}) VALUES ${ids.map((id) => `(${row(table, id)}, ${array()})`).join(', ')} ON CONFLICT DO NOTHING`;
+  const array = (): string =>
+    orNull(random, 0) === 'NULL'
+      ? 'NULL'
+      : `'{${random.list(random.int(0, 3), () => orNull(random, random.int(1, 4))).join(',')}}'`;
   const initial = Object.keys(tables).map((table) =>
     insert(table, table === 'li' ? [1, 1, 2, 3, 4] : [1, 2, 3, 4]),
   );
@@ -50,6 +59,8 @@ export function randomScript(random: Random): { readonly initial: string[]; read
     const where = `WHERE ${id} = ${random.int(1, 4)}`;
     switch (random.weighted({ update: 6, all: 1, insert: 2, delete: 2, rename: 1 })) {
       case 'update':
+        if (arrays[table] !== undefined && random.chance(0.6))
+          return `UPDATE ${table} SET ${arrays[table]} = ${array()} ${where}`;
         return `UPDATE ${table} SET ${random.pick(others)} = ${orNull(random, random.int(1, 4))} ${where}`;
       case 'all':
         return `UPDATE ${table} SET ${random.pick(others)} = ${orNull(random, random.int(1, 4))}`;
@@ -209,6 +220,8 @@ class Writer {
       ]),
     );
     if (pairs.length > 0 && this.#random.chance(0.8)) return this.#random.pick(pairs);
+    const element = this.#elementLink(items, other);
+    if (element !== null && this.#random.chance(0.7)) return element;
     const [left, right] = [this.#column(items), this.#column([other])];
     switch (this.#random.weighted({ equal: 18, range: 1, or: 1, distinct: 1 })) {
       case 'equal':
@@ -223,6 +236,26 @@ class Writer {
         this.#use('IS NOT DISTINCT FROM');
         return `${left} IS NOT DISTINCT FROM ${right}`;
     }
+  }
+
+  /** A column on one side is an element of an array on the other. */
+  #elementLink(items: readonly Item[], other: Item): string | null {
+    const sides = items.flatMap((item) => [
+      { item, holder: other },
+      { item: other, holder: item },
+    ]);
+    const found = sides.filter(({ holder }) => holder.table !== null && arrays[holder.table] !== undefined);
+    if (found.length === 0) return null;
+    const { item, holder } = this.#random.pick(found);
+    this.#use('array of keys');
+    const array = `${holder.alias}.${arrays[holder.table!]!}`;
+    const value = this.#keyColumn(item);
+    return this.#random.pick([
+      `${value} = ANY (${array})`,
+      `${array} @> ARRAY[${value}]`,
+      `${value} IN (SELECT unnest(${array}))`,
+      `EXISTS (SELECT 1 FROM unnest(${array}) AS e(x) WHERE e.x = ${value})`,
+    ]);
   }
 
   #filter(items: readonly Item[], depth: number): string {

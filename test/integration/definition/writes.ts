@@ -7,6 +7,9 @@ const uuid = (value: number | null): string =>
   value === null ? 'NULL' : `'00000000-0000-0000-0000-00000000000${value}'`;
 const text = (value: number | null): string => (value === null ? 'NULL' : `'${'abcd'[value - 1]}'`);
 const plain = (value: number | null): string => String(value);
+/** None, one or several, and one of them nothing. */
+const list = (value: number | null): string =>
+  value === null ? 'NULL' : `'${['{}', '{1}', '{2,3,2}', '{4,NULL,1}'][value - 1]}'`;
 const truth = (value: number | null): string => (value === null ? 'NULL' : String(value > 1));
 
 type Write = (value: number | null) => string;
@@ -20,6 +23,7 @@ const tables: Readonly<Record<string, Readonly<Record<string, Write>>>> = {
   o: { shop: plain, no: plain, note: text },
   it: { code: text, name: text },
   li: { shop: plain, no: plain, line: plain, item: text, qty: plain },
+  w: { id: plain, ids: list, extra: plain },
   u: { id: uuid, name: text },
   m: { u1: uuid, u2: uuid, weight: plain },
 };
