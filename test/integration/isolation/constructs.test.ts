@@ -15,6 +15,7 @@ const first = `
   SELECT x.category, x.id FROM (
     SELECT p.category, p.id, row_number() OVER (PARTITION BY p.category ORDER BY p.amount, p.id) AS place FROM tb_price p
   ) x WHERE x.place = 1`;
+const tens = 'SELECT p.amount / 10 AS ten, count(*) AS prices, max(p.id) AS last FROM tb_price p GROUP BY 1';
 const total = 'SELECT 1 AS one, count(*) AS prices, sum(p.amount) AS amount FROM tb_price p';
 
 const messages = `
@@ -23,7 +24,9 @@ const messages = `
   CREATE TABLE tb_page (id int PRIMARY KEY, author int);
   CREATE INDEX ON tb_post (author);
   CREATE INDEX ON tb_page (author);
+  CREATE TABLE tb_list (id int PRIMARY KEY, authors int[]);
   INSERT INTO tb_author VALUES (1, 'one'), (2, 'two');
+  INSERT INTO tb_list VALUES (1, '{1}');
   INSERT INTO tb_post VALUES (1, 1);
   INSERT INTO tb_page VALUES (1, 2);
 `;
@@ -37,6 +40,8 @@ const perAuthor = `
 const unpaged = `
   SELECT p.author, p.id FROM tb_post p WHERE p.author IS NOT NULL
   EXCEPT SELECT p.author, p.id FROM tb_page p WHERE p.author IS NOT NULL`;
+const named = `
+  SELECT l.id, (SELECT string_agg(a.name, ', ' ORDER BY a.id) FROM tb_author a WHERE a.id = ANY (l.authors)) AS names FROM tb_list l`;
 const sides = `
   CREATE TABLE tb_left (id int PRIMARY KEY, ref int);
   CREATE TABLE tb_right (id int PRIMARY KEY, name text NOT NULL);
@@ -112,6 +117,28 @@ checkShapes([
     tviews: { tv_unpaged: unpaged },
     options: { tv_unpaged: { key: ['author', 'id'] } },
     sessions: [writer('INSERT INTO tb_post VALUES (9, 2)'), writer('INSERT INTO tb_page VALUES (9, 2)')],
+    guards: [['key']],
+  },
+  {
+    name: 'somebody is named in a list while that name changes',
+    tables: messages,
+    tviews: { tv_list: named },
+    sessions: [
+      writer(`UPDATE tb_list SET authors = '{1,2}' WHERE id = 1`),
+      writer(`UPDATE tb_author SET name = 'renamed' WHERE id = 2`),
+    ],
+    // An array has many values: the tview is one lock.
+    guards: [['tview']],
+  },
+  {
+    name: 'two rows come into a group that is computed from them',
+    tables: prices,
+    tviews: { tv_ten: tens },
+    options: { tv_ten: { key: ['ten'] } },
+    sessions: [
+      writer('INSERT INTO tb_price VALUES (8, 1, 87)'),
+      writer('UPDATE tb_price SET amount = 84 WHERE id = 1'),
+    ],
     guards: [['key']],
   },
   {
