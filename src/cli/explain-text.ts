@@ -222,7 +222,7 @@ function indexLines({ indexes }: Explanation): string[] {
     const line = fits
       ? [`${lookup!.padEnd(widths[0]!)}  ${index!.padEnd(widths[1]!)}  ${purpose}`]
       : [lookup!, `  ${index}: ${purpose}`];
-    return indexes[i]!.index === null ? [...line, `  ${indexes[i]!.create}`] : line;
+    return indexes[i]!.index === null ? [...line, `  ${indexes[i]!.hint}`] : line;
   });
 }
 

@@ -18,6 +18,9 @@ export const outputSettings = {
   lc_monetary: 'C',
 } as const;
 
+/** What the text of a definition depends on, beside the search_path. */
+export const deparseSettings = { ...outputSettings, quote_all_identifiers: 'off' } as const;
+
 const resultSettings = {
   search_path: searchPath,
   ...outputSettings,

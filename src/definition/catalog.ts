@@ -4,6 +4,8 @@
  */
 
 import type { SqlExecutor } from '../database/executor.ts';
+import { withSettings } from '../database/session.ts';
+import { deparseSettings } from '../database/settings.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { type Family, loadFamilies } from './family.ts';
 import { type Owned, strangerSql } from './owner.ts';
@@ -258,7 +260,11 @@ async function loadRead(
   await loadRelations(executor, roots, () => false, relations);
   let frontier = [...roots];
   while (frontier.length > 0) {
-    const rows = await executor.query<ViewRow>(viewsQuery, [frontier]);
+    const oids = frontier;
+    // A constant is written as the session shows it: with its date style, its time zone, and as many digits.
+    const rows = await withSettings(executor, deparseSettings, () =>
+      executor.query<ViewRow>(viewsQuery, [oids]),
+    );
     const found = new Set<number>();
     for (const row of rows) {
       const definition = catalogView(row);

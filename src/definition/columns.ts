@@ -70,6 +70,10 @@ export function ofGroups(
   });
 }
 
+/** Of columns that are given a type in common with others. */
+export const converted = ({ name, origin }: NamedOrigin): NamedOrigin =>
+  origin.kind === 'column' ? { name, origin: { ...origin, isConverted: true } } : { name, origin };
+
 export function computed(how: string): Origin {
   return { kind: 'computed', how };
 }

@@ -9,8 +9,7 @@
  */
 
 import { RefusedDefinition } from '../errors/errors.ts';
-import type { Piece } from './expression.ts';
-import type { KeyColumn, ReadingKey } from './key.ts';
+import type { Computed, KeyColumn, ReadingKey } from './key.ts';
 import {
   type ColumnLookup,
   castsSafely,
@@ -38,7 +37,7 @@ export interface OccurrencePath {
 
 export type KeyPart =
   | { readonly kind: 'column'; readonly column: string }
-  | { readonly kind: 'expression'; readonly pieces: readonly Piece[] }
+  | ({ readonly kind: 'expression' } & Computed)
   | { readonly kind: 'constant'; readonly sql: string };
 
 /** The columns among the parts. */
@@ -114,7 +113,8 @@ function ownKey(
     }
     if (wanted.kind === 'expression') {
       if (wanted.occurrence !== occurrence) return null;
-      parts.push({ kind: 'expression', pieces: wanted.pieces });
+      const { pieces, isImmutable } = wanted;
+      parts.push({ kind: 'expression', pieces, isImmutable });
       continue;
     }
     const candidates =

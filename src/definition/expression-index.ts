@@ -1,5 +1,7 @@
 /** The indexes that have expressions, in the form in which a key that is one can be found among them. */
 import type { SqlExecutor } from '../database/executor.ts';
+import { withSettings } from '../database/session.ts';
+import { deparseSettings } from '../database/settings.ts';
 import type { CatalogIndex, CatalogRelation } from './catalog.ts';
 import { expressionKey, expressionOf } from './expression.ts';
 import { parseSelect } from './grammar.ts';
@@ -36,7 +38,9 @@ export async function loadExpressionIndexes(
 ): Promise<ExpressionIndexes> {
   const found = new Map<number, CatalogIndex[]>();
   if (relations.length === 0) return found;
-  const rows = await executor.query<ExpressionIndexRow>(indexesQuery, [relations.map(({ oid }) => oid)]);
+  const rows = await withSettings(executor, deparseSettings, () =>
+    executor.query<ExpressionIndexRow>(indexesQuery, [relations.map(({ oid }) => oid)]),
+  );
   for (const { relation: oid, name, method, columns } of rows) {
     const relation = relations.find((one) => one.oid === Number(oid))!;
     const names = await Promise.all(columns.map((text) => columnOf(text, relation)));

@@ -8,6 +8,19 @@ import type { CaseWhen, FuncCall, TypeName } from '@pgsql/types';
 import { quoteIdentifier, quoteLiteral } from '../database/identifier.ts';
 import type { CatalogColumn } from './catalog.ts';
 import { type ColumnName, columnName, type Node, strings } from './grammar.ts';
+import {
+  areComparable,
+  areNumbers,
+  castable,
+  exactKinds,
+  isExact,
+  isZoned,
+  type Kind,
+  kindOf,
+  kindsOfNames,
+  ofNumbers,
+  temporal,
+} from './kinds.ts';
 
 /** SQL with the columns left open. `own`: a name of pg_catalog's. `operator`: likewise. */
 export type Piece =
@@ -19,10 +32,16 @@ export type Piece =
 export interface Expression {
   readonly occurrence: number;
   readonly pieces: readonly Piece[];
+  /** What kind of value it gives. */
+  readonly gives: Kind;
   /** Columns that have to be filled for its value to be; null where nothing is known. */
   readonly filledIf: readonly string[] | null;
   /** Whether values of it that are equal are the same. */
   readonly isExact: boolean;
+  /** Whether equal ones look the same, whatever it is computed from. */
+  readonly hasOneForm: boolean;
+  /** In PostgreSQL's sense: an index can be by it. */
+  readonly isImmutable: boolean;
 }
 
 /** What a column reference in an expression is. */
@@ -47,14 +66,20 @@ export function expressionOf(node: Node, find: (name: ColumnName) => FoundColumn
   return {
     occurrence,
     pieces: joined(written.pieces),
+    gives: written.kind,
     filledIf: written.filledIf,
     isExact: exactKinds.has(written.kind) && columns.every(isExact),
+    hasOneForm:
+      isRounded(written) || (exactKinds.has(written.kind) && columns.every((one) => one.isDeterministic)),
+    isImmutable: !written.isStable,
   };
 }
 
-/** Whether values of the column that are equal are the same. */
-export const isExact = (column: CatalogColumn): boolean =>
-  column.isDeterministic && exactKinds.has(kindOf(column)) && column.baseType !== bpchar;
+/** With as many decimals for every value. */
+function isRounded({ pieces: [first] }: Written): boolean {
+  return typeof first === 'object' && 'own' in first && rounding.has(first.own);
+}
+const rounding: ReadonlySet<string> = new Set(['round', 'trunc', 'floor', 'ceil', 'ceiling', 'extract']);
 
 export interface Rendering {
   column(name: string): string;
@@ -88,39 +113,13 @@ export const columnsIn = (pieces: readonly Piece[]): readonly string[] => [
   ),
 ];
 
-/** What a value is, as far as that says what it can be cast to without fail. */
-type Kind = 'integer' | 'number' | 'time' | 'text' | 'truth' | 'json' | 'other';
-
-/** numeric and json have several forms of one value, and intervals, which are among the others. */
-const exactKinds: ReadonlySet<Kind> = new Set<Kind>(['integer', 'time', 'text', 'truth']);
-
 interface Written {
   readonly pieces: readonly Piece[];
   readonly kind: Kind;
   readonly filledIf: readonly string[] | null;
+  /** Whether settings decide it, such as the time zone. */
+  readonly isStable: boolean;
 }
-
-const bpchar = 1042;
-const kindsOfTypes: ReadonlyMap<number, Kind> = new Map<number, Kind>([
-  [16, 'truth'],
-  ...[20, 21, 23].map((type) => [type, 'integer'] as const),
-  ...[700, 701, 1700].map((type) => [type, 'number'] as const),
-  // date, timestamp, timestamptz
-  ...[1082, 1114, 1184].map((type) => [type, 'time'] as const),
-  // text, varchar, bpchar, name
-  ...[25, 1043, bpchar, 19].map((type) => [type, 'text'] as const),
-  ...[114, 3802].map((type) => [type, 'json'] as const),
-]);
-const kindOf = ({ baseType }: CatalogColumn): Kind => kindsOfTypes.get(baseType) ?? 'other';
-
-/** By the names the grammar gives them. */
-const kindsOfNames: ReadonlyMap<string, Kind> = new Map<string, Kind>([
-  ['bool', 'truth'],
-  ...['int2', 'int4', 'int8'].map((name) => [name, 'integer'] as const),
-  ...['numeric', 'float4', 'float8'].map((name) => [name, 'number'] as const),
-  ...['date', 'timestamp', 'timestamptz'].map((name) => [name, 'time'] as const),
-  ...['text', 'varchar'].map((name) => [name, 'text'] as const),
-]);
 
 type Columns = (name: ColumnName) => CatalogColumn | null;
 
@@ -129,7 +128,12 @@ function write(node: Node, columns: Columns): Written | null {
     const name = columnName(node.ColumnRef);
     const column = name === null || name.column === null ? null : columns(name);
     if (column === null) return null;
-    return { pieces: [{ column: column.name }], kind: kindOf(column), filledIf: [column.name] };
+    return {
+      pieces: [{ column: column.name }],
+      kind: kindOf(column),
+      filledIf: [column.name],
+      isStable: false,
+    };
   }
   if ('A_Const' in node) return constant(node.A_Const);
   if ('TypeCast' in node) return cast(node.TypeCast.arg, node.TypeCast.typeName, columns);
@@ -150,14 +154,14 @@ function write(node: Node, columns: Columns): Written | null {
     const word = boolop === 'OR_EXPR' ? ' OR ' : ' AND ';
     const pieces =
       boolop === 'NOT_EXPR' ? ['(NOT ', ...parts[0]!.pieces, ')'] : ['(', ...list(parts, word), ')'];
-    return { pieces, kind: 'truth', filledIf: allFilled(parts) };
+    return { pieces, kind: 'truth', filledIf: allFilled(parts), isStable: someStable(parts) };
   }
   if ('NullTest' in node) {
     const tested = node.NullTest.arg === undefined ? null : write(node.NullTest.arg, columns);
     // Of a row the test is another one.
-    if (tested === null || tested.kind === 'other') return null;
+    if (tested === null || isOther(tested)) return null;
     const word = node.NullTest.nulltesttype === 'IS_NULL' ? ' IS NULL)' : ' IS NOT NULL)';
-    return { pieces: ['(', ...tested.pieces, word], kind: 'truth', filledIf: [] };
+    return { pieces: ['(', ...tested.pieces, word], kind: 'truth', filledIf: [], isStable: tested.isStable };
   }
   return null;
 }
@@ -175,18 +179,30 @@ function allFilled(parts: readonly Written[]): readonly string[] | null {
   return each.every((one) => one !== null) ? [...new Set(each.flat())] : null;
 }
 
+const someStable = (parts: readonly Written[]): boolean => parts.some(({ isStable }) => isStable);
+
+const isOther = ({ kind }: Written): boolean => kind === 'other' || kind === 'made';
+
 /** NULL is nothing to be grouped by, and what it is cast to is seldom known. */
 function constant(value: Extract<Node, { A_Const: unknown }>['A_Const']): Written | null {
   const { sval, ival, fval, boolval } = value;
-  const written = (sql: string, kind: Kind): Written => ({ pieces: [sql], kind, filledIf: [] });
+  const written = (sql: string, kind: Kind): Written => ({
+    pieces: [sql],
+    kind,
+    filledIf: [],
+    isStable: false,
+  });
   if (sval !== undefined) return written(quoteLiteral(sval.sval ?? ''), 'text');
   if (ival !== undefined) return written(String(ival.ival ?? 0), 'integer');
-  if (fval !== undefined) return written(fval.fval ?? '0', 'number');
+  if (fval !== undefined) return written(fval.fval ?? '0', 'numeric');
   if (boolval !== undefined) return written(boolval.boolval === true ? 'true' : 'false', 'truth');
   return null;
 }
 
-/** To a type of PostgreSQL's own. What is cast to text can be anything but a row, from text nothing can. */
+/**
+ * To a type of PostgreSQL's own. From text nothing can be cast. To text anything can but a row, and a float: PostgreSQL takes its digits for
+ * certain and they are the session's, so that an index on them, as sessions left it, does not have what the refresh looks for.
+ */
 function cast(arg: Node | undefined, type: TypeName | undefined, columns: Columns): Written | null {
   const inner = arg === undefined ? null : write(arg, columns);
   const name = type === undefined ? null : ownTypeName(type);
@@ -201,14 +217,17 @@ function cast(arg: Node | undefined, type: TypeName | undefined, columns: Column
     modifiersOf(type!),
   ];
   // A constant is what it was when the definition was written.
-  if ('A_Const' in arg) return { pieces, kind: kind ?? 'other', filledIf: [] };
+  if ('A_Const' in arg) return { pieces, kind: kind ?? 'other', filledIf: [], isStable: false };
   if (kind === undefined || (kind !== 'text' && !castable.has(inner.kind))) return null;
-  if (kind === 'text' && inner.kind === 'other') return null;
-  // In PostgreSQL 18 a json null becomes NULL.
-  return { pieces, kind, filledIf: inner.kind === 'json' ? null : inner.filledIf };
+  if (kind === 'text' && (isOther(inner) || inner.kind === 'float')) return null;
+  return {
+    pieces,
+    kind,
+    // In PostgreSQL 18 a json null becomes NULL.
+    filledIf: inner.kind === 'json' ? null : inner.filledIf,
+    isStable: inner.isStable || (temporal.has(inner.kind) && (kind === 'text' || isZoned(inner.kind, kind))),
+  };
 }
-
-const castable: ReadonlySet<Kind> = new Set<Kind>(['integer', 'number', 'time', 'truth']);
 
 function ownTypeName({ names, arrayBounds, setof, pct_type }: TypeName): string | null {
   const path = strings(names);
@@ -226,14 +245,18 @@ function modifiersOf({ typmods = [] }: TypeName): string {
 
 /** What is known of a function. */
 interface Known {
-  readonly kind: Kind | 'first';
+  readonly kind: Kind | ((kinds: readonly Kind[]) => Kind);
   /** Null although all arguments have values: of a moment that is infinite, where a pattern does not match. */
   readonly maybeNull?: true;
   /** Arguments, by place, that have to be constants: with these it fails for every row or for none. */
   readonly constants?: readonly number[];
   /** Never null, whatever is. */
   readonly neverNull?: true;
+  /** STABLE, for all arguments or where one is a moment in the session's time zone. */
+  readonly isStable?: true | 'zoned';
 }
+
+const ofFirst = ([kind]: readonly Kind[]): Kind => kind!;
 
 /** By name: in all the forms that have it, and for all arguments of the kinds that they take. None of them is an aggregate or returns a set. */
 const functions: ReadonlyMap<string, Known> = new Map<string, Known>([
@@ -246,21 +269,26 @@ const functions: ReadonlyMap<string, Known> = new Map<string, Known>([
   ['lpad', { kind: 'text', constants: [1] }],
   ['rpad', { kind: 'text', constants: [1] }],
   ['split_part', { kind: 'text', constants: [1, 2] }],
-  ['regexp_replace', { kind: 'text', constants: [1, 2, 3] }],
-  ['concat', { kind: 'text', neverNull: true }],
-  ['concat_ws', { kind: 'text', constants: [0], neverNull: true }],
-  ['to_char', { kind: 'text', constants: [1], maybeNull: true }],
+  ['regexp_replace', { kind: 'text', constants: [1, 2, 3, 4, 5] }],
+  ['concat', { kind: 'text', neverNull: true, isStable: true }],
+  ['concat_ws', { kind: 'text', constants: [0], neverNull: true, isStable: true }],
+  ['to_char', { kind: 'text', constants: [1], maybeNull: true, isStable: true }],
   ...['length', 'char_length', 'character_length', 'octet_length'].map(
     (name) => [name, { kind: 'integer' }] as const,
   ),
-  ['date_trunc', { kind: 'time', constants: [0, 2] }],
-  ['timezone', { kind: 'time', constants: [0] }],
-  ['date', { kind: 'time' }],
-  ['date_part', { kind: 'number', constants: [0], maybeNull: true }],
-  ['extract', { kind: 'number', constants: [0], maybeNull: true }],
-  ...['floor', 'ceil', 'ceiling'].map((name) => [name, { kind: 'number' }] as const),
-  ...['round', 'trunc'].map((name) => [name, { kind: 'number', constants: [1] }] as const),
-  ['abs', { kind: 'first' }],
+  ['date_trunc', { kind: ([, moment]) => moment!, constants: [0, 2], isStable: 'zoned' }],
+  [
+    'timezone',
+    {
+      kind: ([, moment]) => (moment === 'timestamptz' ? 'timestamp' : 'timestamptz'),
+      constants: [0],
+    },
+  ],
+  ['date', { kind: 'date', isStable: 'zoned' }],
+  ['date_part', { kind: 'float', constants: [0], maybeNull: true, isStable: 'zoned' }],
+  ['extract', { kind: 'numeric', constants: [0], maybeNull: true, isStable: 'zoned' }],
+  ...['floor', 'ceil', 'ceiling', 'abs'].map((name) => [name, { kind: ofFirst }] as const),
+  ...['round', 'trunc'].map((name) => [name, { kind: ofFirst, constants: [1] }] as const),
 ]);
 
 /** Those that read a value of any kind. */
@@ -276,21 +304,52 @@ function call(node: FuncCall, columns: Columns): Written | null {
   const written = known === undefined ? null : all(args, columns);
   if (known === undefined || written === null || written.length === 0) return null;
   if (known.constants?.some((place) => args[place] !== undefined && !isConstant(args[place]))) return null;
-  if (!takesAll.has(name) && written.some(({ kind }) => kind === 'json' || kind === 'other')) {
+  if (!takesAll.has(name) && written.some((one) => one.kind === 'json' || isOther(one))) {
     // Of the others, intervals and times of day are what these take; arrays and ranges have functions of the same names.
     if (known.constants?.[0] !== 0) return null;
-    if (written.some(({ kind }, place) => kind === 'json' || (kind === 'other' && !isConstant(args[place]))))
+    if (written.some((one, place) => one.kind === 'json' || (isOther(one) && !isConstant(args[place]))))
       return null;
   }
+  const kinds = written.map(({ kind }) => kind);
   // date('yesterday') is a cast of text.
-  if (name === 'date' && written[0]!.kind !== 'time') return null;
+  if (name === 'date' && !temporal.has(kinds[0]!)) return null;
   const isPart = name === 'substring' && written[1]!.kind === 'integer';
   const mayBeNull = known.maybeNull === true && !isPart;
   return {
-    pieces: [{ own: name }, '(', ...list(written, ', '), ')'],
-    kind: known.kind === 'first' ? written[0]!.kind : known.kind,
+    pieces: [
+      { own: name },
+      '(',
+      ...list(
+        written.map((part) => asCalled(part, name)),
+        ', ',
+      ),
+      ')',
+    ],
+    kind: typeof known.kind === 'string' ? known.kind : known.kind(kinds),
     filledIf: known.neverNull === true ? [] : mayBeNull ? null : allFilled(written),
+    isStable:
+      someStable(written) ||
+      known.isStable === true ||
+      // The zone may be the third argument.
+      (known.isStable === 'zoned' && kinds.includes('timestamptz') && args.length < 3),
   };
+}
+
+/** Those that have a syntax of SQL, in which the server leaves out how it converts a column. */
+const spelled: ReadonlySet<string> = new Set(['btrim', 'ltrim', 'rtrim', 'substring']);
+
+/** The same for a call and for SQL's own syntax: an index that was created by the one is looked for by the other. */
+function asCalled(part: Written, name: string): Written {
+  const [first, ...more] = part.pieces;
+  if (part.kind !== 'text' || first === undefined) return part;
+  // EXTRACT (year FROM …) has a text without its type.
+  if (typeof first === 'string' && more.length === 0)
+    return { ...part, pieces: [first, '::', { own: 'text' }] };
+  const isCast =
+    more.length === 3 && typeof more[1] === 'object' && 'own' in more[1] && more[1].own === 'text';
+  return spelled.has(name) && isCast && typeof first === 'object' && 'column' in first
+    ? { ...part, pieces: [first] }
+    : part;
 }
 
 /** A literal, with or without its type. Of numbers those that are not negative: SUBSTRING takes no other length. */
@@ -301,8 +360,8 @@ const isConstant = (node: Node | undefined): boolean =>
 
 const comparisons: ReadonlySet<string> = new Set(['=', '<>', '<', '>', '<=', '>=']);
 /** LIKE and regular expressions, as the server writes them. */
-const patterns: ReadonlySet<string> = new Set(['~~', '!~~', '~~*', '!~~*', '~', '!~', '~*', '!~*']);
-const numeric: ReadonlySet<Kind> = new Set<Kind>(['integer', 'number']);
+const likes: ReadonlySet<string> = new Set(['~~', '!~~', '~~*', '!~~*']);
+const patterns: ReadonlySet<string> = new Set([...likes, '~', '!~', '~*', '!~*']);
 
 function operation(
   { kind: form, name: names, lexpr, rexpr }: Extract<Node, { A_Expr: unknown }>['A_Expr'],
@@ -321,6 +380,7 @@ function operation(
     pieces: ['(', ...left.pieces, ' ', { operator }, ' ', ...right.pieces, ')'],
     kind: known.kind,
     filledIf: known.maybeNull ? null : allFilled([left, right]),
+    isStable: someStable([left, right]) || (comparisons.has(operator) && isZoned(left.kind, right.kind)),
   };
 }
 
@@ -331,24 +391,33 @@ function resultOf(
   operand: Node,
 ): { readonly kind: Kind; readonly maybeNull: boolean } | null {
   const filled = (kind: Kind) => ({ kind, maybeNull: false });
-  if (comparisons.has(operator)) return left === right || areNumbers(left, right) ? filled('truth') : null;
-  if (patterns.has(operator))
-    return left === 'text' && right === 'text' && isConstant(operand) ? filled('truth') : null;
+  if (comparisons.has(operator)) return areComparable(left, right) ? filled('truth') : null;
+  if (patterns.has(operator)) {
+    const isPattern = isConstant(operand) && !(likes.has(operator) && endsInEscape(operand));
+    return left === 'text' && right === 'text' && isPattern ? filled('truth') : null;
+  }
   if (operator === '||') return left === 'text' && right === 'text' ? filled('text') : null;
   // What is not there is null.
   if (left === 'json' && (operator === '->' || operator === '->>'))
     return { kind: operator === '->' ? 'json' : 'text', maybeNull: true };
   if (!areNumbers(left, right)) return null;
-  const kind = left === 'integer' && right === 'integer' ? 'integer' : 'number';
+  const kind = ofNumbers([left, right]);
   if (['+', '-', '*'].includes(operator)) return filled(kind);
   const divides = ['/', '%'].includes(operator) && isConstant(operand) && !isZero(operand);
   return divides ? filled(kind) : null;
 }
 
-const areNumbers = (left: Kind, right: Kind): boolean => numeric.has(left) && numeric.has(right);
+const literalOf = (node: Node): Node | undefined => ('TypeCast' in node ? node.TypeCast.arg : node);
+
+/** LIKE 'a\' fails, but for those texts alone that have come so far. */
+function endsInEscape(node: Node): boolean {
+  const value = literalOf(node);
+  const text = value !== undefined && 'A_Const' in value ? (value.A_Const.sval?.sval ?? '') : '';
+  return /\\*$/.exec(text)![0].length % 2 === 1;
+}
 
 function isZero(node: Node): boolean {
-  const value = 'TypeCast' in node ? node.TypeCast.arg : node;
+  const value = literalOf(node);
   if (value === undefined || !('A_Const' in value)) return true;
   const { ival, fval, sval } = value.A_Const;
   return Number(ival === undefined ? (fval?.fval ?? sval?.sval ?? 0) : (ival.ival ?? 0)) === 0;
@@ -358,17 +427,17 @@ function firstFilled(word: string, args: readonly Node[] = [], columns: Columns)
   const parts = all(args, columns);
   if (parts === null || parts.length === 0) return null;
   const kind = sameKind(parts);
-  if (kind === null) return null;
+  if (kind === null || (word !== 'COALESCE' && kind === 'made')) return null;
   // Any of them will do; the last one is what there is when all else fails, by habit.
   const known = parts.flatMap(({ filledIf }) => (filledIf === null ? [] : [filledIf]));
   const filledIf = known.find(({ length }) => length === 0) ?? known.at(-1) ?? null;
-  return { pieces: [word, '(', ...list(parts, ', '), ')'], kind, filledIf };
+  return { pieces: [word, '(', ...list(parts, ', '), ')'], kind, filledIf, isStable: someStable(parts) };
 }
 
 function sameKind(parts: readonly Written[]): Kind | null {
   const kinds = new Set(parts.map(({ kind }) => kind));
   if (kinds.size === 1) return [...kinds][0]!;
-  return [...kinds].every((kind) => numeric.has(kind)) ? 'number' : null;
+  return areNumbers(...kinds) ? ofNumbers([...kinds]) : null;
 }
 
 function branches(
@@ -384,7 +453,7 @@ function branches(
     return test === null || then === null ? null : { test, result: then };
   });
   if (!whens.every((when) => when !== null)) return null;
-  if (subject !== null && whens.some(({ test }) => sameKind([subject, test]) === null)) return null;
+  if (subject !== null && !whens.every(({ test }) => areComparable(subject.kind, test.kind))) return null;
   const otherwise = defresult === undefined ? null : write(defresult, columns);
   if (otherwise === null && defresult !== undefined) return null;
   const results = [...whens.map(({ result }) => result), ...(otherwise === null ? [] : [otherwise])];
@@ -400,6 +469,9 @@ function branches(
     ],
     kind,
     filledIf: otherwise === null ? null : allFilled(results),
+    isStable:
+      someStable([...(subject === null ? [] : [subject]), ...whens.map(({ test }) => test), ...results]) ||
+      whens.some(({ test }) => subject !== null && isZoned(subject.kind, test.kind)),
   };
 }
 

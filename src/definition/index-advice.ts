@@ -6,7 +6,8 @@ import { quoteIdentifier, quoteQualified } from '../database/identifier.ts';
 import type { CatalogIndex } from './catalog.ts';
 import type { AnalysedDefinition } from './compile.ts';
 import type { KeyPart } from './derive.ts';
-import { expressionKey, type Piece, render } from './expression.ts';
+import { expressionKey, render } from './expression.ts';
+import type { Computed } from './key.ts';
 import { columnLookup, isContained } from './links.ts';
 import type { Advice, QualifiedName } from './plan.ts';
 import { display } from './refuse.ts';
@@ -21,8 +22,10 @@ export interface WantedIndex {
   readonly purpose: string;
   /** Its name; null where none serves. */
   readonly index: string | null;
-  /** The statement that creates one. */
-  readonly create: string;
+  /** The statement that creates one; null where PostgreSQL has none. */
+  readonly create: string | null;
+  /** That, or what else to do. */
+  readonly hint: string;
 }
 
 /** What an index can be by. */
@@ -31,22 +34,33 @@ interface Part {
   readonly name: string;
   readonly shown: string;
   readonly sql: string;
+  /** What is not immutable is in no index. */
+  readonly isIndexable: boolean;
 }
 
-const ofColumn = (name: string): Part => ({ name, shown: name, sql: quoteIdentifier(name) });
+const ofColumn = (name: string): Part => ({
+  name,
+  shown: name,
+  sql: quoteIdentifier(name),
+  isIndexable: true,
+});
 
-const ofExpression = (pieces: readonly Piece[]): Part => ({
+const ofExpression = ({ pieces, isImmutable }: Computed): Part => ({
   name: expressionKey(pieces),
   shown: render(pieces, { column: (name) => name, isShown: true }),
   sql: `(${render(pieces, { column: quoteIdentifier, isShown: true })})`,
+  isIndexable: isImmutable,
 });
 
 function partsOf(keyParts: readonly KeyPart[]): Part[] {
   return keyParts.flatMap((part) => {
     if (part.kind === 'constant') return [];
-    return [part.kind === 'column' ? ofColumn(part.column) : ofExpression(part.pieces)];
+    return [part.kind === 'column' ? ofColumn(part.column) : ofExpression(part)];
   });
 }
+
+const noIndex =
+  "PostgreSQL has no index on what depends on a setting: write date_trunc('day', t AT TIME ZONE 'UTC'), a || b for concat(a, b), or store the value in a column.";
 
 export type Indexed = Pick<AnalysedDefinition, 'definition' | 'bounded' | 'expressionIndexes'>;
 
@@ -61,16 +75,17 @@ export function wantedIndexes({ definition, bounded, expressionIndexes }: Indexe
     const { relation } = definition.occurrences[occurrence]!;
     const wanted = [...new Map(parts.map((part) => [part.name, part])).values()];
     if (wanted.length === 0) return;
-    const create = `CREATE INDEX ON ${quoteQualified(relation.name)} (${wanted.map(({ sql }) => sql).join(', ')});`;
-    if (found.has(create)) return;
+    const lookup = JSON.stringify([relation.oid, wanted.map(({ name }) => name)]);
+    if (found.has(lookup)) return;
+    // One on the others is better than none.
+    const indexed = wanted.filter(({ isIndexable }) => isIndexable);
+    const list = indexed.map(({ sql }) => sql).join(', ');
+    const create = list === '' ? null : `CREATE INDEX ON ${quoteQualified(relation.name)} (${list});`;
     const indexes = [...relation.indexes, ...(expressionIndexes.get(relation.oid) ?? [])];
-    const index =
-      indexFor(
-        indexes,
-        wanted.map(({ name }) => name),
-      )?.name ?? null;
-    const columns = wanted.map(({ shown }) => shown);
-    found.set(create, { table: relation.name, columns, purpose, index, create });
+    const names = indexed.map(({ name }) => name);
+    const index = create === null ? null : (indexFor(indexes, names)?.name ?? null);
+    const columns = (create === null ? wanted : indexed).map(({ shown }) => shown);
+    found.set(lookup, { table: relation.name, columns, purpose, index, create, hint: create ?? noIndex });
   };
   const wantElements = (occurrence: number, column: string, purpose: string): void => {
     const { relation } = definition.occurrences[occurrence]!;
@@ -84,6 +99,7 @@ export function wantedIndexes({ definition, bounded, expressionIndexes }: Indexe
       purpose,
       index: index?.name ?? null,
       create,
+      hint: create,
     });
   };
   for (const { hops } of bounded) {
@@ -104,10 +120,10 @@ export function wantedIndexes({ definition, bounded, expressionIndexes }: Indexe
 export function indexAdvice(analysed: Indexed): readonly Advice[] {
   return wantedIndexes(analysed)
     .filter(({ index }) => index === null)
-    .map(({ table, columns, purpose, create }) => ({
+    .map(({ table, columns, purpose, hint }) => ({
       kind: 'missing-index',
       message: `table ${display(table)} has no index on (${columns.join(', ')}), by which ${purpose}`,
-      hint: create,
+      hint,
     }));
 }
 

@@ -58,7 +58,7 @@ export function writeKeyQuery(
   const partSql = (part: KeyPart): string => {
     if (part.kind === 'constant') return part.sql;
     if (part.kind === 'column') return column(last, part.column);
-    return `(${render(part.pieces, { column: (name) => collated(last, name) })})`;
+    return `(${render(part.pieces, { column: (name) => column(last, name) })})`;
   };
   const outputs = key.map(({ output }, place) => {
     const part = path.keyParts[place]!;

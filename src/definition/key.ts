@@ -4,13 +4,20 @@ import type { Catalog, CatalogColumn } from './catalog.ts';
 import { isSameOrigin } from './columns.ts';
 import { decidedBy } from './decided.ts';
 import { type Piece, shownExpression } from './expression.ts';
+import { isKept } from './kinds.ts';
 import { refusal, refuse } from './refuse.ts';
 import { columnKey, type NamedOrigin, type Origin, originKey, type ResolvedDefinition } from './resolved.ts';
+
+/** What a part of a key is computed by. */
+export interface Computed {
+  readonly pieces: readonly Piece[];
+  readonly isImmutable: boolean;
+}
 
 /** One key column: as the tview has it, and the source column it is, or what is computed from a row, or the constant. */
 export type KeyColumn = { readonly output: CatalogColumn } & (
   | { readonly kind: 'column'; readonly occurrence: number; readonly column: string }
-  | { readonly kind: 'expression'; readonly occurrence: number; readonly pieces: readonly Piece[] }
+  | ({ readonly kind: 'expression'; readonly occurrence: number } & Computed)
   | { readonly kind: 'constant'; readonly sql: string }
 );
 
@@ -162,9 +169,16 @@ function keyColumn(
       `Add NOT NULL to the column, or WHERE ${alias}.${column} IS NOT NULL to the definition.`,
     );
   }
-  const { pieces, filledIf } = origin;
+  const { pieces, isImmutable, filledIf } = origin;
+  if (!isKept(origin.gives, output)) {
+    return refusal(
+      `key column "${name}" is computed, and converted to ${output.type}`,
+      `UNION, INTERSECT, EXCEPT and USING give columns of different types one that they have in common, and ${shownExpression(pieces, alias)} may be another number then.`,
+      `Cast it in each branch: (…)::${output.type}.`,
+    );
+  }
   if (filledIf?.every(isFilled) || definition.notNull.has(originKey(origin)!)) {
-    return { output, kind: 'expression', occurrence, pieces };
+    return { output, kind: 'expression', occurrence, pieces, isImmutable };
   }
   const shown = shownExpression(pieces, alias);
   const empty = filledIf?.find((column) => !isFilled(column));

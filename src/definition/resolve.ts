@@ -5,9 +5,10 @@
  */
 import type { FuncCall, JoinExpr, RangeSubselect, RangeVar, SubLink } from '@pgsql/types';
 import { type RefusedDefinition, SqlState, TviewsError } from '../errors/errors.ts';
-import type { Catalog, CatalogRelation } from './catalog.ts';
+import type { Catalog, CatalogColumn, CatalogRelation } from './catalog.ts';
 import {
   computed,
+  converted,
   firstNames,
   isSameOrigin,
   joinKinds,
@@ -19,8 +20,9 @@ import {
   valuesNames,
 } from './columns.ts';
 import { givesRowsOfItsOwn } from './existence.ts';
-import { expressionKey, expressionOf, isExact } from './expression.ts';
+import { columnsIn, expressionKey, expressionOf, shownExpression } from './expression.ts';
 import { columnName, conjuncts, isEquality, type Node, type SelectStmt, strings } from './grammar.ts';
+import { isExact } from './kinds.ts';
 import { noteForms, noteUnordered, noteUnorderedArray } from './lint.ts';
 import { constantOf, type EqualSide, equalities, operandFrom, operandOf, type Side } from './operand.ts';
 import type { Advice } from './plan.ts';
@@ -263,7 +265,7 @@ class Walk {
     // A row of it is one of a branch, and what a row of EXCEPT's second branch takes away has the same values (R9).
     const branch = this.choices.choose(2) === 0 ? left : right;
     const { columns, always } = this.block(branch, scope, 'from');
-    const named = renamed(columns, firstNames(left));
+    const named = renamed(columns, firstNames(left)).map(converted);
     return { columns: this.passedThrough(select, named, null), always, grouping: null };
   }
 
@@ -395,7 +397,7 @@ class Walk {
     const how = 'an expression';
     const found = expressionOf(value, (name) => {
       const [origin, ...more] = lookUp(scope, name) ?? [];
-      if (origin?.kind !== 'column' || more.length > 0) return null;
+      if (origin?.kind !== 'column' || more.length > 0 || origin.isConverted === true) return null;
       const { occurrence } = origin;
       const column = this.occurrences[occurrence]!.relation.columns.find(
         (one) => one.name === origin.column,
@@ -494,8 +496,18 @@ class Walk {
     this.where = `view ${display(view.name)}`;
     const inner = this.block(this.treeOf(view), null, 'from');
     this.where = outside;
-    const columns = view.columns.map(({ name }, place) => ({ name, origin: inner.columns[place]!.origin }));
+    const columns = view.columns.map((shown, place): NamedOrigin => {
+      const { name } = shown;
+      const { origin } = inner.columns[place]!;
+      if (origin.kind !== 'column' || !isOfOneType(this.columnOf(origin), shown)) return { name, origin };
+      const { occurrence, column } = origin;
+      return { name, origin: { kind: 'column', occurrence, column } };
+    });
     return { columns: renamed(columns, aliases), always: inner.always };
+  }
+
+  private columnOf({ occurrence, column }: ColumnOrigin): CatalogColumn {
+    return this.occurrences[occurrence]!.relation.columns.find(({ name }) => name === column)!;
   }
 
   private find(schema: string, name: string): CatalogRelation {
@@ -630,7 +642,12 @@ class Walk {
     if (kind === 'JOIN_FULL') return { name, origin: computed('a column of either side of a FULL JOIN') };
     // The column of the side that is always there.
     const origin = kind === 'JOIN_RIGHT' ? other : one;
-    return { name, origin: origin ?? computed('a column of a function') };
+    const named = { name, origin: origin ?? computed('a column of a function') };
+    const isKept =
+      one?.kind === 'column' &&
+      other?.kind === 'column' &&
+      isOfOneType(this.columnOf(one), this.columnOf(other));
+    return isKept ? named : converted(named);
   }
 
   // Conditions and expressions --------------------------------------------------------------------------------------
@@ -764,13 +781,20 @@ class Walk {
 
   private noteGroups(grouping: readonly Origin[], clause: string): void {
     for (const origin of grouping) {
-      if (origin.kind !== 'column') continue;
-      const { occurrence, column } = origin;
-      const { primaryKey } = this.occurrences[occurrence]!.relation;
+      if (origin.kind !== 'column' && (origin.kind !== 'expression' || origin.hasOneForm)) continue;
+      const { occurrence } = origin;
+      const { alias, relation } = this.occurrences[occurrence]!;
+      const { primaryKey } = relation;
       const isGrouped = (name: string): boolean =>
         grouping.some((one) => one.kind === 'column' && one.occurrence === occurrence && one.column === name);
       // With its primary key beside it there is only one row to show.
-      if (primaryKey?.every(isGrouped) !== true) this.noteForms(origin, `${clause} ${column}`);
+      if (primaryKey?.every(isGrouped) === true) continue;
+      if (origin.kind === 'column') this.noteForms(origin, `${clause} ${origin.column}`);
+      else {
+        const what = `${clause} ${shownExpression(origin.pieces, alias)}`;
+        for (const column of columnsIn(origin.pieces))
+          this.noteForms({ kind: 'column', occurrence, column }, what);
+      }
     }
   }
 
@@ -791,6 +815,9 @@ class Walk {
     if (!this.advice.some(({ message }) => message === advice.message)) this.advice.push(advice);
   }
 }
+
+const isOfOneType = (one: CatalogColumn, other: CatalogColumn): boolean =>
+  one.type === other.type && one.collationOid === other.collationOid;
 
 function internal(message: string): TviewsError {
   return new TviewsError(SqlState.internalError, message);

@@ -7,7 +7,13 @@ import type { Advice } from './plan.ts';
 
 /** Where an output column comes from. Only a column or an element of one can be one side of a link; only a column, an expression or a constant can be part of a key. */
 export type Origin =
-  | { readonly kind: 'column'; readonly occurrence: number; readonly column: string }
+  | {
+      readonly kind: 'column';
+      readonly occurrence: number;
+      readonly column: string;
+      /** It has met others on its way, and may have become what they are: 1 / 2 is 0, and 0.5 where 1 has been in a UNION with 1.0. */
+      readonly isConverted?: true;
+    }
   | ({ readonly kind: 'expression'; readonly how: string } & Expression)
   | {
       /** One of those of an array. */

@@ -440,6 +440,13 @@ describe('paths', () => {
       keys: ['mail', 'kind'],
     },
     {
+      promise: 'over a view that gives each branch its own type',
+      setup: `CREATE VIEW named AS SELECT p.pk_product AS id, p.name FROM product p UNION ALL SELECT r.pk_review, r.title FROM review r`,
+      sql: 'SELECT n.id / 10 AS k, count(*) FROM named n GROUP BY 1',
+      paths: ['local: product p ((p.pk_product / 10))', 'local: review r ((r.pk_review / 10))'],
+      keys: ['k'],
+    },
+    {
       promise: 'a text that may be missing, with what stands for it or where it is not',
       sql: `SELECT COALESCE(s.country, '-'::text) AS country, substring(s.contact_email, '@(.*)$') AS host, count(*) FROM supplier s
             WHERE substring(s.contact_email, '@(.*)$') IS NOT NULL GROUP BY 1, 2`,
@@ -793,6 +800,81 @@ describe('advice', () => {
     ]);
     const created = await compileAlone(client, 'shop', sql, { setup: `${setup}; ${advice[0]!.hint}` });
     expect(created.advice).toEqual([]);
+  });
+
+  test.each([
+    {
+      of: 'what SQL has a syntax for',
+      keys: [
+        'extract(year FROM t.d)',
+        'btrim(t.v)',
+        'substring(t.v FROM 2)',
+        "trim(both 'x' FROM t.mail)",
+        "substring(t.mail, '@(.*)$')",
+      ],
+    },
+    {
+      of: 'what is beside what depends on the time zone',
+      keys: ['t.ts::date', 't.n', "date_trunc('day', t.ts, 'Europe/Berlin')"],
+      index: `CREATE INDEX ON "shop"."t" ("n", (date_trunc('day'::text, "ts", 'Europe/Berlin'::text)));`,
+    },
+  ])('finds the index on $of once its statement has run', async ({ keys, index }) => {
+    const names = keys.map((_, i) => `k${i + 1}`);
+    const sql = `SELECT ${keys.map((one, i) => `${one} AS k${i + 1}`)} FROM t WHERE ${keys.map((one) => `${one} IS NOT NULL`).join(' AND ')}`;
+    const setup =
+      'CREATE TABLE t (id int PRIMARY KEY, mail text NOT NULL, v varchar(9) NOT NULL, n int NOT NULL, d date NOT NULL, ts timestamptz NOT NULL)';
+    const { advice } = await compileAlone(client, 'shop', sql, { setup, key: names });
+    expect(advice).toMatchObject([
+      { kind: 'missing-index', hint: index ?? expect.stringMatching(/^CREATE INDEX/) },
+    ]);
+    const created = await compileAlone(client, 'shop', sql, {
+      setup: `${setup}; ${advice[0]!.hint}`,
+      key: names,
+    });
+    expect(created.advice).toEqual([]);
+  });
+
+  test.each([
+    "date_trunc('day', t.ts)",
+    "date_trunc('month', t.d)",
+    't.ts::date',
+    't.d::text',
+    '(t.ts > t.d)',
+    'concat(t.mail, t.id)',
+    "COALESCE(to_char(t.d, 'YYYY'), '')",
+  ])('names no index where there can be none: %s', async (key) => {
+    const setup =
+      'CREATE TABLE t (id int PRIMARY KEY, mail text NOT NULL, d date NOT NULL, ts timestamptz NOT NULL)';
+    const { advice } = await compileAlone(client, 'shop', `SELECT ${key} AS k FROM t`, { setup, key: ['k'] });
+    expect(advice).toMatchObject([
+      {
+        kind: 'missing-index',
+        hint: expect.stringMatching(/^PostgreSQL has no index on what depends on a setting/),
+      },
+    ]);
+    const create = compileAlone(client, 'shop', 'SELECT t.id FROM t', {
+      setup: `${setup}; CREATE INDEX ON t ((${key}))`,
+    });
+    await expect(create).rejects.toThrow('must be marked IMMUTABLE');
+  });
+
+  test('is given where equal keys that are computed can look different', async () => {
+    const setup = 'CREATE TABLE t (id int PRIMARY KEY, n numeric NOT NULL, m numeric(6, 2) NOT NULL)';
+    const of = async (key: string) =>
+      (
+        await compileAlone(client, 'shop', `SELECT ${key} AS k, count(*) FROM t GROUP BY 1`, { setup })
+      ).advice.filter(({ kind }) => kind === 'unordered-aggregate');
+    expect(await of('t.n * 2')).toMatchObject([
+      {
+        message: expect.stringMatching(
+          /^GROUP BY \(t\.n \* 2::numeric\) in the definition: which of several equal values it shows/,
+        ),
+      },
+    ]);
+    expect(await of('t.m * 2')).toEqual([]);
+    expect(await of('round(t.n, 2)')).toEqual([]);
+    expect(await of('floor(t.n)::int')).toEqual([]);
+    expect(await of('t.n::text')).toEqual([]);
   });
 
   test('names the index that is missing, and its statement runs', async () => {

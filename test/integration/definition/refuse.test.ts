@@ -363,11 +363,54 @@ const keys: readonly Refused[] = [
        CREATE TABLE t (id int PRIMARY KEY, n text COLLATE ci NOT NULL)`,
     ],
     [
+      'that can fail: on what was never read of a json',
+      "SELECT COALESCE(t.n ->> 'a', '-') AS k FROM t",
+      'CREATE TABLE t (id int PRIMARY KEY, n json NOT NULL)',
+    ],
+    ['that can fail: at the end of a pattern', "SELECT p.name LIKE 'abc\\' AS k FROM product p"],
+    [
+      'that can fail: on the number of a match',
+      "SELECT regexp_replace(p.name, 'a', 'b', 1, p.fk_category) AS k FROM product p",
+    ],
+    [
+      'that can fail: on rows that nothing compares',
+      'SELECT t.a = t.b AS k FROM t',
+      'CREATE TYPE pair AS (x int, y json); CREATE TABLE t (id int PRIMARY KEY, a pair NOT NULL, b pair NOT NULL)',
+    ],
+    [
+      "of a float's digits, which are the session's in an index",
+      'SELECT t.n::text AS k FROM t',
+      'CREATE TABLE t (id int PRIMARY KEY, n float8 NOT NULL)',
+    ],
+    [
+      'of a column that UNION converts',
+      'SELECT x.d::text AS k FROM (SELECT t.d FROM t UNION ALL SELECT t.ts FROM t) x',
+      'CREATE TABLE t (id int PRIMARY KEY, d date NOT NULL, ts timestamp NOT NULL)',
+    ],
+    [
+      'of a text that UNION gives the collation of another',
+      'SELECT lower(v.n) AS k FROM v',
+      `CREATE TABLE t (a text COLLATE "C" NOT NULL, b text NOT NULL); CREATE VIEW v AS SELECT t.a AS n FROM t UNION ALL SELECT t.b FROM t`,
+    ],
+    [
+      'of a column that USING converts',
+      'SELECT d::text AS k FROM t LEFT JOIN (SELECT t.ts AS d FROM t) y USING (d)',
+      'CREATE TABLE t (id int PRIMARY KEY, d date NOT NULL, ts timestamp NOT NULL)',
+    ],
+    [
       'of an array',
       'SELECT length(t.n[1]) AS k FROM t',
       'CREATE TABLE t (id int PRIMARY KEY, n text[] NOT NULL)',
     ],
   ]),
+  {
+    promise: 'an expression that loses digits on its way',
+    sql: `SELECT x.k FROM (SELECT t.b + 1 AS k FROM t UNION ALL SELECT t.r * 1::real FROM t) x UNION ALL SELECT t.f * 1::float8 FROM t`,
+    setup: 'CREATE TABLE t (id int PRIMARY KEY, b bigint NOT NULL, r real NOT NULL, f float8 NOT NULL)',
+    key: ['k'],
+    message: 'key column "k" is computed, and converted to double precision',
+    detail: /\(t\.b \+ 1\) may be another number then\.$/,
+  },
   {
     promise: 'an expression that is null where its column is',
     sql: 'SELECT lower(s.country) AS k, count(*) FROM supplier s GROUP BY 1',
