@@ -33,7 +33,10 @@ export function operandOf(
   const operand = operandFrom(origin);
   if (operand === null) {
     const text = name.relation === null ? name.column : `${name.relation}.${name.column}`;
-    return { kind: 'computed', how: `${text}, which is ${'how' in origin ? origin.how : origin.kind}` };
+    return {
+      kind: 'computed',
+      how: `${text}, which is ${'how' in origin ? origin.how : 'a number that has become a float'}`,
+    };
   }
   return { kind: 'column', ...operand };
 }
@@ -41,6 +44,7 @@ export function operandOf(
 /** Null for what can be no side of a link. */
 export function operandFrom(origin: Origin): Operand | null {
   if (origin.kind !== 'column' && origin.kind !== 'element') return null;
+  if (origin.kind === 'column' && origin.isConverted === 'inexactly') return null;
   const { kind, occurrence, column } = origin;
   return { occurrence, column, casts: [], ...(kind === 'element' && { isElement: true }) };
 }

@@ -22,7 +22,7 @@ import {
 import { givesRowsOfItsOwn } from './existence.ts';
 import { columnsIn, expressionKey, expressionOf, shownExpression } from './expression.ts';
 import { columnName, conjuncts, isEquality, type Node, type SelectStmt, strings } from './grammar.ts';
-import { isExact } from './kinds.ts';
+import { isExact, kindOf } from './kinds.ts';
 import { noteForms, noteUnordered, noteUnorderedArray } from './lint.ts';
 import { constantOf, type EqualSide, equalities, operandFrom, operandOf, type Side } from './operand.ts';
 import type { Advice } from './plan.ts';
@@ -78,6 +78,8 @@ class Walk {
   private readonly catalog: Catalog;
   private readonly trees: ReadonlyMap<number, SelectStmt>;
   private readonly choices: Choices | null;
+  /** Some set operation gives floats: what comes into it may have been another number. */
+  private readonly hasFloats: boolean;
   private readonly occurrences: (ResolvedOccurrence & { readonly referenced: Set<string> })[] = [];
   private readonly equalities: Equality[] = [];
   private readonly notNull = new Set<string>();
@@ -105,6 +107,7 @@ class Walk {
     this.catalog = catalog;
     this.trees = trees;
     this.choices = choices;
+    this.hasFloats = [...catalog.views.values()].some(({ tree }) => unitesFloats.test(tree));
   }
 
   reading(): Reading {
@@ -217,9 +220,11 @@ class Walk {
     const beside = this.besideSets(select, row.scope);
     for (const [place, mine] of columns.entries()) {
       const theirs = this.originOf(partition[place], scope);
-      if (mine.kind !== 'column' || theirs.kind !== 'column' || !this.isFilled(mine, row.always)) continue;
+      const [here, there] = [operandFrom(mine), operandFrom(theirs)];
+      if (mine.kind !== 'column' || here === null || there === null) continue;
+      if (!this.isFilled(mine, row.always)) continue;
       if (beside?.some((group) => isSameOrigin(group, mine)) === false) continue;
-      this.equate({ ...theirs, casts: [] }, { ...mine, casts: [] }, peer.always);
+      this.equate(there, here, peer.always);
     }
   }
 
@@ -265,7 +270,7 @@ class Walk {
     // A row of it is one of a branch, and what a row of EXCEPT's second branch takes away has the same values (R9).
     const branch = this.choices.choose(2) === 0 ? left : right;
     const { columns, always } = this.block(branch, scope, 'from');
-    const named = renamed(columns, firstNames(left)).map(converted);
+    const named = renamed(columns, firstNames(left)).map((column) => this.converted(column, this.hasFloats));
     return { columns: this.passedThrough(select, named, null), always, grouping: null };
   }
 
@@ -397,7 +402,7 @@ class Walk {
     const how = 'an expression';
     const found = expressionOf(value, (name) => {
       const [origin, ...more] = lookUp(scope, name) ?? [];
-      if (origin?.kind !== 'column' || more.length > 0 || origin.isConverted === true) return null;
+      if (origin?.kind !== 'column' || more.length > 0 || origin.isConverted) return null;
       const { occurrence } = origin;
       const column = this.occurrences[occurrence]!.relation.columns.find(
         (one) => one.name === origin.column,
@@ -636,9 +641,8 @@ class Walk {
     const other = right.columns.find((column) => column.name === name)?.origin;
     // A function's columns are not listed; a USING column of one of those computes nothing from a table.
     for (const origin of [one, other]) if (origin !== undefined) this.reference(origin);
-    if (one?.kind === 'column' && other?.kind === 'column') {
-      this.equate({ ...one, casts: [] }, { ...other, casts: [] }, owners);
-    }
+    const [oneSide, otherSide] = [one, other].map((side) => (side === undefined ? null : operandFrom(side)));
+    if (oneSide && otherSide) this.equate(oneSide, otherSide, owners);
     if (kind === 'JOIN_FULL') return { name, origin: computed('a column of either side of a FULL JOIN') };
     // The column of the side that is always there.
     const origin = kind === 'JOIN_RIGHT' ? other : one;
@@ -647,7 +651,15 @@ class Walk {
       one?.kind === 'column' &&
       other?.kind === 'column' &&
       isOfOneType(this.columnOf(one), this.columnOf(other));
-    return isKept ? named : converted(named);
+    const isFloat = (side: Origin | undefined): boolean =>
+      side?.kind !== 'column' || kindOf(this.columnOf(side)) === 'float';
+    return isKept ? named : this.converted(named, isFloat(one) || isFloat(other));
+  }
+
+  private converted(named: NamedOrigin, withFloats: boolean): NamedOrigin {
+    const { origin } = named;
+    const isFloat = origin.kind === 'column' && kindOf(this.columnOf(origin)) === 'float';
+    return converted(named, withFloats && !isFloat);
   }
 
   // Conditions and expressions --------------------------------------------------------------------------------------
@@ -815,6 +827,9 @@ class Walk {
     if (!this.advice.some(({ message }) => message === advice.message)) this.advice.push(advice);
   }
 }
+
+/** The types of a set operation's columns, as the stored tree has them: float4 or float8 among them. */
+const unitesFloats = / :colTypes \(o (?:\d+ )*70[01][ )]/;
 
 const isOfOneType = (one: CatalogColumn, other: CatalogColumn): boolean =>
   one.type === other.type && one.collationOid === other.collationOid;

@@ -11,8 +11,11 @@ export type Origin =
       readonly kind: 'column';
       readonly occurrence: number;
       readonly column: string;
-      /** It has met others on its way, and may have become what they are: 1 / 2 is 0, and 0.5 where 1 has been in a UNION with 1.0. */
-      readonly isConverted?: true;
+      /**
+       * It has met others on its way, and may have become what they are: 1 / 2 is 0, and 0.5 where 1 has been in a UNION with 1.0.
+       * `inexactly`: to a float, whose equal values were not equal before.
+       */
+      readonly isConverted?: 'exactly' | 'inexactly';
     }
   | ({ readonly kind: 'expression'; readonly how: string } & Expression)
   | {
