@@ -8,24 +8,22 @@ import { type RefusedDefinition, SqlState, TviewsError } from '../errors/errors.
 import type { Catalog, CatalogColumn, CatalogRelation } from './catalog.ts';
 import {
   computed,
-  converted,
   firstNames,
   isSameOrigin,
   joinKinds,
   namesTable,
-  type Occurrences,
   ofGroups,
   outputName,
   renamed,
   valuesNames,
 } from './columns.ts';
 import { givesRowsOfItsOwn } from './existence.ts';
-import { columnsIn, expressionKey, expressionOf, shownExpression } from './expression.ts';
+import { expressionKey } from './expression.ts';
+import { Findings } from './findings.ts';
 import { columnName, conjuncts, isEquality, type Node, type SelectStmt, strings } from './grammar.ts';
-import { isExact, kindOf } from './kinds.ts';
-import { noteForms, noteUnordered, noteUnorderedArray } from './lint.ts';
-import { constantOf, type EqualSide, equalities, operandFrom, operandOf, type Side } from './operand.ts';
-import type { Advice } from './plan.ts';
+import { noteUnordered, noteUnorderedArray } from './lint.ts';
+import { type EqualSide, equalities, operandFrom, operandOf, type Side } from './operand.ts';
+import { Origins } from './origins.ts';
 import { type Choices, everyReading, type Reading } from './readings.ts';
 import {
   type BlockPlace,
@@ -40,14 +38,7 @@ import {
   unboundedRecursion,
   unboundedWindow,
 } from './refuse.ts';
-import {
-  columnKey,
-  type Equality,
-  type NamedOrigin,
-  type Origin,
-  type ResolvedDefinition,
-  type ResolvedOccurrence,
-} from './resolved.ts';
+import type { NamedOrigin, Origin, ResolvedDefinition } from './resolved.ts';
 import { type CommonTable, findCommonTable, findEntry, lookUp, openScope, type Scope } from './scope.ts';
 import { checkSource } from './source.ts';
 import { partitionsOf } from './windows.ts';
@@ -72,20 +63,13 @@ interface Body extends Item {
   readonly scope: Scope;
 }
 
-type ColumnOrigin = Extract<Origin, { readonly kind: 'column' }>;
-
 class Walk {
   private readonly catalog: Catalog;
   private readonly trees: ReadonlyMap<number, SelectStmt>;
   private readonly choices: Choices | null;
   /** Some set operation gives floats: what comes into it may have been another number. */
   private readonly hasFloats: boolean;
-  private readonly occurrences: (ResolvedOccurrence & { readonly referenced: Set<string> })[] = [];
-  private readonly equalities: Equality[] = [];
-  private readonly notNull = new Set<string>();
-  private readonly nearMisses = new Map<number, string>();
-  private readonly met = new Set<number>();
-  private readonly advice: Advice[] = [];
+  private readonly findings = new Findings();
   /** The view whose text is being walked: what a message calls the place. */
   private where = 'the definition';
   /** Why nothing can be derived from a change of what is met here; null where something can. */
@@ -99,8 +83,7 @@ class Walk {
   private isFenced = false;
   /** Occurrences of the side of a FULL JOIN that is not there in the rows this reading is about. */
   private readonly absent = new Set<number>();
-  /** Of each occurrence, the query in whose FROM it stands: there its rows are as they are stored. */
-  private readonly homes: Scope[] = [];
+  private readonly origins = new Origins(this.findings, this.absent);
 
   /** @param choices null: what stands behind a fork is unbounded */
   constructor(catalog: Catalog, trees: ReadonlyMap<number, SelectStmt>, choices: Choices | null) {
@@ -112,20 +95,21 @@ class Walk {
 
   reading(): Reading {
     const { root } = this.catalog;
-    this.met.add(root.oid);
+    const { occurrences, equalities, notNull, nearMisses, met, advice } = this.findings;
+    met.add(root.oid);
     const block = this.block(this.treeOf(root), null, 'top');
     return {
-      occurrences: this.occurrences,
-      equalities: this.equalities,
+      occurrences: occurrences.map(({ home: _, ...occurrence }) => occurrence),
+      equalities,
       outputs: root.columns.map(({ name }, place) => ({ name, origin: block.columns[place]!.origin })),
       always: new Set(block.always),
       grouping: block.grouping,
       partitions: this.partitions,
       isFenced: this.isFenced,
-      notNull: this.notNull,
-      nearMisses: this.nearMisses,
-      met: this.met,
-      advice: this.advice,
+      notNull,
+      nearMisses,
+      met,
+      advice,
     };
   }
 
@@ -168,7 +152,7 @@ class Walk {
   private query(select: SelectStmt, outer: Scope | null, needing: readonly number[]): Block {
     const scope = openScope(outer);
     this.commonTables(select, scope, outer);
-    noteUnordered(select, (advice) => this.advise(advice), this.where);
+    noteUnordered(select, (advice) => this.findings.advise(advice), this.where);
     if (select.larg !== undefined && select.rarg !== undefined)
       return this.setOperation(select, select.larg, select.rarg, scope, outer);
     if (select.valuesLists !== undefined) {
@@ -181,8 +165,8 @@ class Walk {
     if (this.unbounded === null) {
       for (const partition of partitionsOf(select)) this.peers(select, outer, body, partition);
     }
-    const grouping = select.groupClause?.map((node) => this.originOf(node, scope)) ?? null;
-    this.noteGroups(grouping ?? [], 'GROUP BY');
+    const grouping = select.groupClause?.map((node) => this.origins.of(node, scope)) ?? null;
+    this.findings.noteGroups(grouping ?? [], 'GROUP BY', this.where);
     const outputs = this.inEverySet(select, ofGroups(body.columns, grouping), scope);
     const on = this.distinctOn(select, outputs, scope);
     const columns = this.passedThrough(select, outputs, on);
@@ -215,27 +199,17 @@ class Walk {
     this.peering ??= unboundedWindow(`in ${this.where}`);
     const peer = this.body(select, scope);
     this.peering = outside;
-    const columns = partition.map((node) => this.originOf(node, row.scope));
+    const columns = partition.map((node) => this.origins.of(node, row.scope));
     this.partitions.push(columns);
     const beside = this.besideSets(select, row.scope);
     for (const [place, mine] of columns.entries()) {
-      const theirs = this.originOf(partition[place], scope);
+      const theirs = this.origins.of(partition[place], scope);
       const [here, there] = [operandFrom(mine), operandFrom(theirs)];
       if (mine.kind !== 'column' || here === null || there === null) continue;
-      if (!this.isFilled(mine, row.always)) continue;
+      if (!this.findings.isFilled(mine, row.always)) continue;
       if (beside?.some((group) => isSameOrigin(group, mine)) === false) continue;
-      this.equate(there, here, peer.always);
+      this.findings.equate(there, here, peer.always);
     }
-  }
-
-  /** Whether a column has a value in every row of what these occurrences are in. */
-  private isFilled({ occurrence, column }: ColumnOrigin, always: Occurrences): boolean {
-    if (!always.includes(occurrence)) return false;
-    const { columns } = this.occurrences[occurrence]!.relation;
-    return (
-      columns.some(({ name, notNull }) => name === column && notNull) ||
-      this.notNull.has(columnKey(occurrence, column))
-    );
   }
 
   private commonTables(select: SelectStmt, scope: Scope, outer: Scope | null): void {
@@ -270,7 +244,9 @@ class Walk {
     // A row of it is one of a branch, and what a row of EXCEPT's second branch takes away has the same values (R9).
     const branch = this.choices.choose(2) === 0 ? left : right;
     const { columns, always } = this.block(branch, scope, 'from');
-    const named = renamed(columns, firstNames(left)).map((column) => this.converted(column, this.hasFloats));
+    const named = renamed(columns, firstNames(left)).map((column) =>
+      this.findings.converted(column, this.hasFloats),
+    );
     return { columns: this.passedThrough(select, named, null), always, grouping: null };
   }
 
@@ -304,13 +280,14 @@ class Walk {
     if (on.length > 0) {
       const groups = on.map((node) => ({ name: '', origin: this.sortedBy(node, outputs, scope) }));
       const origins = this.inEverySet(select, groups, scope).map(({ origin }) => origin);
-      this.noteGroups(origins, 'DISTINCT ON');
+      this.findings.noteGroups(origins, 'DISTINCT ON', this.where);
       return origins;
     }
     if (select.distinctClause !== undefined) {
-      this.noteGroups(
+      this.findings.noteGroups(
         outputs.map(({ origin }) => origin),
         'DISTINCT',
+        this.where,
       );
     }
     return null;
@@ -319,7 +296,7 @@ class Walk {
   /** Of a query with GROUPING SETS, the columns that stand beside them: the others are null in some groups. Null: it has none. */
   private besideSets({ groupClause = [] }: SelectStmt, scope: Scope): readonly Origin[] | null {
     const beside = groupClause.filter((node) => !('GroupingSet' in node));
-    return beside.length === groupClause.length ? null : beside.map((node) => this.originOf(node, scope));
+    return beside.length === groupClause.length ? null : beside.map((node) => this.origins.of(node, scope));
   }
 
   private inEverySet(
@@ -341,7 +318,7 @@ class Walk {
     const output = name?.relation === null ? outputs.find((one) => one.name === name.column) : undefined;
     if (output !== undefined) return output.origin;
     this.visit(node, scope);
-    return this.originOf(node, scope);
+    return this.origins.of(node, scope);
   }
 
   /** ORDER BY may name output columns; those were read where they are computed. */
@@ -352,7 +329,7 @@ class Walk {
       const reference = key !== undefined && 'ColumnRef' in key ? columnName(key.ColumnRef) : null;
       if (reference !== null && reference.relation === null && outputs.has(reference.column ?? '')) {
         const found = lookUp(scope, reference);
-        for (const origin of found ?? []) this.reference(origin);
+        for (const origin of found ?? []) this.findings.reference(origin);
       } else this.visit(key, scope);
     }
   }
@@ -361,56 +338,7 @@ class Walk {
     if (!('ResTarget' in target)) throw internal('the select list holds something else');
     const value = target.ResTarget.val;
     this.visit(value, scope);
-    return { name: outputName(target), origin: this.originOf(value, scope) };
-  }
-
-  private originOf(value: Node | undefined, scope: Scope): Origin {
-    if (value === undefined) return computed('nothing');
-    const constant = constantOf(value);
-    if (constant !== null) return { kind: 'constant', sql: constant, how: 'a constant' };
-    if (!('ColumnRef' in value))
-      return this.firstFilled(value, scope) ?? this.elementOf(value, scope) ?? this.expression(value, scope);
-    const name = columnName(value.ColumnRef);
-    if (name === null || name.column === null) return computed('a whole row');
-    const found = lookUp(scope, name);
-    return found?.length === 1 ? found[0]! : computed('a whole row');
-  }
-
-  /** COALESCE of the two sides of a FULL JOIN: the column of the side that is there. */
-  private firstFilled(value: Node, scope: Scope): Origin | null {
-    if (!('CoalesceExpr' in value)) return null;
-    for (const one of value.CoalesceExpr.args ?? []) {
-      const origin = this.originOf(one, scope);
-      if (origin.kind === 'column' && this.absent.has(origin.occurrence)) continue;
-      return origin.kind === 'column' && this.isFilled(origin, scope.always) ? origin : null;
-    }
-    return null;
-  }
-
-  /** `unnest(column)`: whatever it is equal to is in the array. */
-  private elementOf(value: Node, scope: Scope): Origin | null {
-    // In FROM a function stands in a list, with its column definitions.
-    const call = 'List' in value ? value.List.items?.[0] : value;
-    if (call === undefined || !('FuncCall' in call)) return null;
-    const { funcname, args = [] } = call.FuncCall;
-    if (strings(funcname).join('.') !== 'unnest' || args.length !== 1) return null;
-    const array = this.originOf(args[0], scope);
-    return array.kind === 'column' ? { ...array, kind: 'element', how: 'an element of an array' } : null;
-  }
-
-  private expression(value: Node, scope: Scope): Origin {
-    const how = 'an expression';
-    const found = expressionOf(value, (name) => {
-      const [origin, ...more] = lookUp(scope, name) ?? [];
-      if (origin?.kind !== 'column' || more.length > 0 || origin.isConverted) return null;
-      const { occurrence } = origin;
-      const column = this.occurrences[occurrence]!.relation.columns.find(
-        (one) => one.name === origin.column,
-      )!;
-      // Where equal ones are taken together on the way, the one that is left may look otherwise than that of the row.
-      return isExact(column) || this.homes[occurrence] === scope ? { occurrence, column } : null;
-    });
-    return found === null ? computed(how) : { kind: 'expression', how, ...found };
+    return { name: outputName(target), origin: this.origins.of(value, scope) };
   }
 
   // FROM ------------------------------------------------------------------------------------------------------------
@@ -426,7 +354,7 @@ class Walk {
       const defined = (coldeflist ?? []).flatMap((node) =>
         'ColumnDef' in node ? [node.ColumnDef.colname ?? ''] : [],
       );
-      const element = functions.length === 1 ? this.elementOf(functions[0]!, scope) : null;
+      const element = functions.length === 1 ? this.origins.elementOf(functions[0]!, scope) : null;
       return this.enterOpen(
         scope,
         alias?.aliasname ?? '',
@@ -446,15 +374,13 @@ class Walk {
       return this.enter(scope, alias, { columns: renamed(columns, aliases), always });
     }
     const relation = this.find(node.schemaname ?? 'pg_catalog', node.relname ?? '');
-    this.met.add(relation.oid);
+    this.findings.met.add(relation.oid);
     if (relation.relkind === 'v') {
       return this.enter(scope, alias, this.view(relation, aliases), display(relation.name));
     }
     checkSource(relation, alias, node.inh !== true);
-    const index = this.occurrences.length;
-    this.homes.push(scope);
     const { unbounded, peering } = this;
-    this.occurrences.push({ index, alias, relation, referenced: new Set(), unbounded, peering, reading: 0 });
+    const index = this.findings.meet(relation, alias, scope, { unbounded, peering });
     const columns = relation.columns.map(
       ({ name }): NamedOrigin => ({ name, origin: { kind: 'column', occurrence: index, column: name } }),
     );
@@ -504,15 +430,12 @@ class Walk {
     const columns = view.columns.map((shown, place): NamedOrigin => {
       const { name } = shown;
       const { origin } = inner.columns[place]!;
-      if (origin.kind !== 'column' || !isOfOneType(this.columnOf(origin), shown)) return { name, origin };
+      if (origin.kind !== 'column' || !isOfOneType(this.findings.columnOf(origin), shown))
+        return { name, origin };
       const { occurrence, column } = origin;
       return { name, origin: { kind: 'column', occurrence, column } };
     });
     return { columns: renamed(columns, aliases), always: inner.always };
-  }
-
-  private columnOf({ occurrence, column }: ColumnOrigin): CatalogColumn {
-    return this.occurrences[occurrence]!.relation.columns.find(({ name }) => name === column)!;
   }
 
   private find(schema: string, name: string): CatalogRelation {
@@ -567,7 +490,7 @@ class Walk {
     }
     if (this.choices.choose(2) === 0) return this.joinSides(node, 'JOIN_LEFT', scope);
     // Rows without a left side; those that have one are the other reading's.
-    const first = this.occurrences.length;
+    const first = this.findings.occurrences.length;
     return this.joinSides(node, 'JOIN_RIGHT', scope, (next) => {
       for (let occurrence = first; occurrence < next; occurrence++) this.absent.add(occurrence);
     });
@@ -579,7 +502,7 @@ class Walk {
     const before = scope.entries.length;
     const mergedBefore = scope.merged.length;
     const left = this.side(node.larg, scope, kind === 'JOIN_RIGHT' || kind === 'JOIN_FULL');
-    leftIsWalked?.(this.occurrences.length);
+    leftIsWalked?.(this.findings.occurrences.length);
     const right = this.side(node.rarg, scope, kind === 'JOIN_LEFT' || kind === 'JOIN_FULL');
     const both = [...left.always, ...right.always];
     // What the condition is necessary for: both sides of an inner join, the nullable side of a left or right join (R5). A
@@ -611,7 +534,7 @@ class Walk {
    * partner, although the row it comes from is there: it is not that row's column any more.
    */
   private side(node: Node, scope: Scope, isNullable: boolean): Item {
-    const first = this.occurrences.length;
+    const first = this.findings.occurrences.length;
     const entries = scope.entries.length;
     const merged = scope.merged.length;
     const item = this.fromItem(node, scope);
@@ -640,9 +563,9 @@ class Walk {
     const one = left.columns.find((column) => column.name === name)?.origin;
     const other = right.columns.find((column) => column.name === name)?.origin;
     // A function's columns are not listed; a USING column of one of those computes nothing from a table.
-    for (const origin of [one, other]) if (origin !== undefined) this.reference(origin);
+    for (const origin of [one, other]) if (origin !== undefined) this.findings.reference(origin);
     const [oneSide, otherSide] = [one, other].map((side) => (side === undefined ? null : operandFrom(side)));
-    if (oneSide && otherSide) this.equate(oneSide, otherSide, owners);
+    if (oneSide && otherSide) this.findings.equate(oneSide, otherSide, owners);
     if (kind === 'JOIN_FULL') return { name, origin: computed('a column of either side of a FULL JOIN') };
     // The column of the side that is always there.
     const origin = kind === 'JOIN_RIGHT' ? other : one;
@@ -650,16 +573,10 @@ class Walk {
     const isKept =
       one?.kind === 'column' &&
       other?.kind === 'column' &&
-      isOfOneType(this.columnOf(one), this.columnOf(other));
-    const isFloat = (side: Origin | undefined): boolean =>
-      side?.kind !== 'column' || kindOf(this.columnOf(side)) === 'float';
-    return isKept ? named : this.converted(named, isFloat(one) || isFloat(other));
-  }
-
-  private converted(named: NamedOrigin, withFloats: boolean): NamedOrigin {
-    const { origin } = named;
-    const isFloat = origin.kind === 'column' && kindOf(this.columnOf(origin)) === 'float';
-    return converted(named, withFloats && !isFloat);
+      isOfOneType(this.findings.columnOf(one), this.findings.columnOf(other));
+    const mayBeFloat = (side: Origin | undefined): boolean =>
+      side?.kind !== 'column' || this.findings.isFloat(side);
+    return isKept ? named : this.findings.converted(named, mayBeFloat(one) || mayBeFloat(other));
   }
 
   // Conditions and expressions --------------------------------------------------------------------------------------
@@ -679,44 +596,24 @@ class Walk {
     }
     this.visit(node, scope);
     if ('NullTest' in node && node.NullTest.nulltesttype === 'IS_NOT_NULL') {
-      const origin = this.originOf(node.NullTest.arg, scope);
-      if (origin.kind === 'column') this.notNullFor(origin.occurrence, origin.column, owners);
+      const origin = this.origins.of(node.NullTest.arg, scope);
+      if (origin.kind === 'column') this.findings.notNullFor(origin.occurrence, origin.column, owners);
       if (origin.kind === 'expression')
-        this.notNullFor(origin.occurrence, expressionKey(origin.pieces), owners);
+        this.findings.notNullFor(origin.occurrence, expressionKey(origin.pieces), owners);
     }
     for (const [one, other] of equalities(node)) {
       const [left, right] = [one, other].map((side) => this.sideOf(side, scope));
       for (const side of [left!, right!]) {
-        if (side.kind === 'column') this.notNullFor(side.occurrence, side.column, owners);
+        if (side.kind === 'column') this.findings.notNullFor(side.occurrence, side.column, owners);
       }
-      if (left!.kind === 'column' && right!.kind === 'column') this.equate(left!, right!, owners);
-      else this.noteNearMiss(owners, left!, right!);
+      if (left!.kind === 'column' && right!.kind === 'column') this.findings.equate(left!, right!, owners);
+      else this.findings.noteNearMiss(owners, left!, right!);
     }
   }
 
   private sideOf({ node, isElement }: EqualSide, scope: Scope): Side {
     const side = operandOf(node, (name) => lookUp(scope, name));
     return side.kind === 'column' && isElement ? { ...side, isElement } : side;
-  }
-
-  /** Equality is strict: a row that passes it has a value on both sides. */
-  private notNullFor(occurrence: number, column: string, owners: readonly number[]): void {
-    if (owners.includes(occurrence)) this.notNull.add(columnKey(occurrence, column));
-  }
-
-  private equate(left: Equality['left'], right: Equality['right'], owners: readonly number[]): void {
-    if (left.occurrence === right.occurrence || (left.isElement && right.isElement)) return;
-    // What an unbounded occurrence is compared with does not bound it.
-    if ([left, right].some(({ occurrence }) => this.occurrences[occurrence]!.unbounded !== null)) return;
-    this.equalities.push({ left, right, owners: new Set(owners) });
-  }
-
-  private noteNearMiss(owners: readonly number[], ...sides: readonly Side[]): void {
-    const miss = sides.find((side) => side.kind === 'computed' && side.how !== 'a constant');
-    if (miss?.kind !== 'computed') return;
-    for (const owner of owners) {
-      if (!this.nearMisses.has(owner)) this.nearMisses.set(owner, miss.how);
-    }
   }
 
   /**
@@ -735,7 +632,7 @@ class Walk {
       const side = operandOf(sides[place], (name) => lookUp(scope, name));
       const operand = operandFrom(origin);
       if (operand !== null && side.kind === 'column')
-        this.equate(operand, side, [...inner.always, ...owners]);
+        this.findings.equate(operand, side, [...inner.always, ...owners]);
     }
   }
 
@@ -756,7 +653,7 @@ class Walk {
     if ('ColumnRef' in part) this.columnReference(part, scope);
     else if ('SubLink' in part) {
       this.visit(part.SubLink.testexpr, scope);
-      noteUnorderedArray(part.SubLink, (advice) => this.advise(advice), this.where);
+      noteUnorderedArray(part.SubLink, (advice) => this.findings.advise(advice), this.where);
       this.subquery(part.SubLink, scope);
     } else if ('SQLValueFunction' in part) {
       refuseSessionValue((part.SQLValueFunction.op ?? '').replace(/^SVFOP_/, '').replace(/_N$/, ''));
@@ -783,53 +680,19 @@ class Walk {
       const changing = findEntry(scope, name.relation)?.changing ?? null;
       if (changing !== null) refuseWholeRow(`${changing} (${name.relation}) in ${this.where}`);
     }
-    for (const origin of found) this.reference(origin);
-  }
-
-  // What an expression is computed from was met where it is computed.
-  private reference(origin: Origin): void {
-    if (origin.kind === 'column') this.occurrences[origin.occurrence]!.referenced.add(origin.column);
-  }
-
-  private noteGroups(grouping: readonly Origin[], clause: string): void {
-    for (const origin of grouping) {
-      if (origin.kind !== 'column' && (origin.kind !== 'expression' || origin.hasOneForm)) continue;
-      const { occurrence } = origin;
-      const { alias, relation } = this.occurrences[occurrence]!;
-      const { primaryKey } = relation;
-      const isGrouped = (name: string): boolean =>
-        grouping.some((one) => one.kind === 'column' && one.occurrence === occurrence && one.column === name);
-      // With its primary key beside it there is only one row to show.
-      if (primaryKey?.every(isGrouped) === true) continue;
-      if (origin.kind === 'column') this.noteForms(origin, `${clause} ${origin.column}`);
-      else {
-        const what = `${clause} ${shownExpression(origin.pieces, alias)}`;
-        for (const column of columnsIn(origin.pieces))
-          this.noteForms({ kind: 'column', occurrence, column }, what);
-      }
-    }
+    for (const origin of found) this.findings.reference(origin);
   }
 
   private noteExtreme(call: FuncCall, scope: Scope): void {
     const name = strings(call.funcname).at(-1) ?? '';
-    const origin = this.originOf(call.args?.[0], scope);
+    const origin = this.origins.of(call.args?.[0], scope);
     if ((name === 'min' || name === 'max') && origin.kind === 'column')
-      this.noteForms(origin, `${name}(${origin.column})`);
-  }
-
-  private noteForms(origin: Extract<Origin, { kind: 'column' }>, what: string): void {
-    const { columns } = this.occurrences[origin.occurrence]!.relation;
-    const column = columns.find(({ name }) => name === origin.column)!;
-    for (const advice of noteForms(column, what, this.where)) this.advise(advice);
-  }
-
-  private advise(advice: Advice): void {
-    if (!this.advice.some(({ message }) => message === advice.message)) this.advice.push(advice);
+      this.findings.noteForms(origin, `${name}(${origin.column})`, this.where);
   }
 }
 
-/** The types of a set operation's columns, as the stored tree has them: float4 or float8 among them. */
-const unitesFloats = / :colTypes \(o (?:\d+ )*70[01][ )]/;
+/** The types of a set operation's columns, as the stored tree has them: float4, float8 or arrays of them. */
+const unitesFloats = / :colTypes \(o (?:\d+ )*(?:70[01]|102[12])[ )]/;
 
 const isOfOneType = (one: CatalogColumn, other: CatalogColumn): boolean =>
   one.type === other.type && one.collationOid === other.collationOid;
