@@ -7,8 +7,10 @@ import type pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { status } from '../../../src/database/list.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
+import { applyText } from '../../kit/blog.ts';
 import { connectTo, long } from '../../kit/clients.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
+import { divergence, inStep } from '../../kit/oracle.ts';
 import { type TestProxy, testProxy } from '../../kit/proxy.ts';
 import { changes, changingSchema, expectExact, untilExact } from '../database/schema-changes.ts';
 
@@ -76,6 +78,23 @@ describe('DDL', () => {
     await client.query('ROLLBACK');
     await client.query('UPDATE product SET category = 1');
     await expectExact(owner, renamed);
+  });
+
+  test('of a type by whose name rows are computed', async () => {
+    await owner.query(`
+      CREATE TYPE grade AS ENUM ('good', 'bad');
+      CREATE TABLE graded (grade grade PRIMARY KEY, word text);
+      INSERT INTO graded VALUES ('good', '+'), ('bad', '-')`);
+    await applyText(
+      owner,
+      `CREATE TVIEW tv_graded WITH (key = 'grade') AS SELECT g.grade, g.word FROM graded g`,
+    );
+    // Has looked once, and remembers what there was.
+    await client.query('ALTER TABLE product ADD COLUMN weight int');
+    await client.query('ALTER TYPE grade RENAME TO mark');
+    await untilFollowed();
+    await client.query(`UPDATE graded SET word = word || '!'`);
+    expect(await divergence(owner, 'shop.tv_graded')).toEqual(inStep);
   });
 
   test('several statements in one message', async () => {
