@@ -9,20 +9,17 @@ import { setTimeout } from 'node:timers/promises';
 import type pg from 'pg';
 import { type ChangedFamily, changedFamilies, describeChange } from '../../src/database/family.ts';
 import { sqlFile } from '../../src/database/files.ts';
-import { type FollowReport, findChanges, followSchema } from '../../src/database/follow.ts';
+import { type FollowReport, findChanges, followSchema, whileItChanges } from '../../src/database/follow.ts';
 import { describeDefinition } from '../../src/database/list.ts';
 import { executorOf } from '../../src/database/node-postgres.ts';
 import { loadRegistry, lockRegistry } from '../../src/database/registry.ts';
-import { inTransaction, rolledBack, sqlStateOf } from '../../src/database/session.ts';
-import { SqlState } from '../../src/errors/errors.ts';
+import { inTransaction, rolledBack } from '../../src/database/session.ts';
 import type { Logger } from '../../src/observe/log.ts';
 import { type OwnerConnection, ownerPool } from './owner.ts';
 
 /** So long a client waits at the most; what takes longer goes on without it. */
 const PATIENCE_MS = 10_000;
 const LOCK_TIMEOUT_MS = 5_000;
-/** Times that it is tried again at once, where the schema changes as fast as it is followed. */
-const ATTEMPTS = 3;
 /** What a procedure may have done, of which its tag says nothing, is looked for after this. */
 const SOON_MS = 500;
 /** After a failure; what is looked for in vain comes again with the catalog's next reading. */
@@ -130,7 +127,7 @@ export class Follower {
       findChanges(executor, await loadRegistry(executor), options),
     );
     if (found.outdated.length + found.families.length > 0) {
-      const report = await this.#attempt(async () =>
+      const report = await whileItChanges(async () =>
         inTransaction(executor, async () => {
           await executor.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
           return await followSchema(executor, await lockRegistry(executor), options);
@@ -144,16 +141,6 @@ export class Follower {
       await this.#host.repairAll();
     }
     this.#stamp = row!.stamp;
-  }
-
-  async #attempt(work: () => Promise<FollowReport>): Promise<FollowReport> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await work();
-      } catch (error) {
-        if (attempt === ATTEMPTS || sqlStateOf(error) !== SqlState.serializationFailure) throw error;
-      }
-    }
   }
 
   #tell({ tviews, families }: FollowReport): void {
