@@ -31,6 +31,11 @@ interface OwnColumn {
 interface Part {
   readonly kind: 'column' | 'constraint' | 'index';
   readonly name: string;
+  /**
+   * What it is called until the other table has this one's place. An index has its name in a schema, where that of another table may
+   * have the same; so it is called after its oid, by which one that was made anew meanwhile is known, too.
+   */
+  readonly built: string;
   readonly command: string;
 }
 
@@ -71,14 +76,16 @@ export async function refuseWhileUsed(executor: SqlExecutor, tview: RegisteredTv
 /**
  * Gives a table that is to take another's place the columns, constraints and indexes people have given that one, as far as it
  * has not got them yet.
+ * @returns statements that give them their names, to run when the other table has taken its place in this schema
  * @throws 2BP01 what cannot be kept
  */
 export async function adoptParts(
   executor: SqlExecutor,
   from: RegisteredTview,
   to: Pick<RegisteredTview, 'plan'> & { readonly table: QualifiedName },
-): Promise<void> {
-  if (from.table === null) return;
+  schema: string,
+): Promise<string[]> {
+  if (from.table === null) return [];
   const columns = await ownColumns(executor, from);
   const has = await partNames(executor, to.table);
   const clash = columns.find(({ name }) => to.plan.columns.some((column) => column.name === name));
@@ -101,13 +108,38 @@ export async function adoptParts(
     ...columns.map((column) => columnPart(column, to.table)),
     ...(await otherParts(executor, from, to)),
   ];
-  for (const { kind, name, command } of parts) {
-    if (has.has(`${kind} ${name}`)) continue;
+  await dropParts(executor, to.table, has, parts);
+  for (const { kind, name, built, command } of parts) {
+    if (has.has(`${kind} ${built}`)) continue;
     try {
       await withSettings(executor, computeSettings, () => executor.query(command));
     } catch (error) {
       throw lostOf(from, kind, name, error);
     }
+  }
+  // That of a constraint takes its constraint along.
+  return parts.flatMap(({ name, built }) =>
+    built === name
+      ? []
+      : [`ALTER INDEX ${quoteQualified({ schema, name: built })} RENAME TO ${quoteIdentifier(name)}`],
+  );
+}
+
+/** Those that are not the old table's any more. */
+async function dropParts(
+  executor: SqlExecutor,
+  table: QualifiedName,
+  has: ReadonlySet<string>,
+  parts: readonly Part[],
+): Promise<void> {
+  for (const part of has) {
+    const [, kind, built] = /^(constraint own_c|index own_i)([0-9]+)$/.exec(part) ?? [];
+    if (kind === undefined || parts.some((one) => `${one.kind} ${one.built}` === part)) continue;
+    await executor.query(
+      kind.startsWith('constraint')
+        ? `ALTER TABLE ${quoteQualified(table)} DROP CONSTRAINT own_c${built}`
+        : `DROP INDEX ${quoteQualified({ schema: table.schema, name: `own_i${built}` })}`,
+    );
   }
 }
 
@@ -171,6 +203,7 @@ async function ownColumns(executor: SqlExecutor, { oid, plan }: RegisteredTview)
 const columnPart = ({ name, type, rest }: OwnColumn, table: QualifiedName): Part => ({
   kind: 'column',
   name,
+  built: name,
   command: `ALTER TABLE ${quoteQualified(table)} ADD COLUMN ${quoteIdentifier(name)} ${type}${rest}`,
 });
 
@@ -213,20 +246,21 @@ async function otherParts(
   const kept = to.plan.columns.map(({ name }) => name).filter((name) => !keys.includes(name));
   return await withSettings(executor, computeSettings, () =>
     executor.query<Part>(
-      `SELECT 'constraint' AS kind, o.conname AS name,
-         format('ALTER TABLE %s ADD CONSTRAINT %I %s', $2::text, o.conname, pg_get_constraintdef(o.oid)) AS command
+      `SELECT 'constraint' AS kind, o.conname AS name, called.built,
+         format('ALTER TABLE %s ADD CONSTRAINT %I %s', $2::text, called.built, pg_get_constraintdef(o.oid)) AS command
        FROM pg_constraint AS o
+       CROSS JOIN LATERAL (SELECT CASE WHEN o.contype IN ('u', 'x') THEN 'own_c' || o.oid ELSE o.conname END AS built) AS called
        WHERE o.conrelid = $1 AND o.contype IN ('u', 'c', 'x', 'f')
        UNION ALL
-       SELECT 'constraint', a.attname || ' IS NOT NULL',
+       SELECT 'constraint', a.attname || ' IS NOT NULL', a.attname || ' IS NOT NULL',
          format('ALTER TABLE %s ALTER COLUMN %I SET NOT NULL', $2::text, a.attname)
        FROM pg_attribute AS a
        WHERE a.attrelid = $1 AND a.attnotnull AND a.attname = ANY ($3)
        UNION ALL
-       SELECT 'index', c.relname,
+       SELECT 'index', c.relname, 'own_i' || c.oid,
          format(
            'CREATE %sINDEX %I ON %s%s',
-           CASE WHEN i.indisunique THEN 'UNIQUE ' END, c.relname, $2::text,
+           CASE WHEN i.indisunique THEN 'UNIQUE ' END, 'own_i' || c.oid, $2::text,
            -- The definition, from behind the table's name on.
            substr(
              pg_get_indexdef(i.indexrelid),

@@ -43,7 +43,7 @@ export async function beginBeside(
     await createTable(executor, expected);
     await addKey(executor, expected);
     await addGuard(executor, expected);
-    if (existing !== null) await adoptParts(executor, existing, { plan: expected, table });
+    if (existing !== null) await adoptParts(executor, existing, { plan: expected, table }, table.schema);
     await createList(executor, id, expected);
   });
   // As in CREATE TVIEW (apply.ts), but nothing is computed under it. Before the view, which locks what it reads, too.

@@ -54,9 +54,14 @@ export async function swap(executor: SqlExecutor, wanted: Wanted, id: number): P
     if (existing === undefined) given = await defaultGrants(executor, built, plan);
     else {
       // What was added or changed since it began.
-      await adoptParts(executor, existing, { plan: built.plan, table: built.plan.table });
+      const named = await adoptParts(
+        executor,
+        existing,
+        { plan: built.plan, table: built.plan.table },
+        plan.table.schema,
+      );
       await copyValues(executor, existing, built, null);
-      given = await belongingsOf(executor, existing, plan);
+      given = [...named, ...(await belongingsOf(executor, existing, plan))];
       keyName = (await keyNameOf(executor, existing.oid)) ?? keyName;
       rest = await dropRegistered(executor, registry, existing);
     }

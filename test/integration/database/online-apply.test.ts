@@ -429,6 +429,41 @@ describe('what people have given the table is kept', () => {
     expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
   });
 
+  test('whatever an index or a constraint is called, and however often it changes', async () => {
+    await applying('tv_product', productDefinition);
+    const given = `
+      -- As tables and indexes of ours are called.
+      CREATE INDEX source ON tv_product (pk_product);
+      ALTER TABLE tv_product ADD COLUMN note text, ADD CONSTRAINT queue UNIQUE (note)`;
+    await owner.query(`${given};
+      CREATE INDEX first ON tv_product ((data->>'name')); CREATE INDEX second ON tv_product (pk_product, note);
+      ALTER TABLE tv_product ADD CONSTRAINT third UNIQUE (note, pk_product)`);
+    const meanwhile = (at: OnlineStep): unknown =>
+      at === 'wait'
+        ? owner.query(`
+            DROP INDEX first, second; CREATE INDEX first ON tv_product ((data->>'category'));
+            ALTER TABLE tv_product DROP CONSTRAINT third`)
+        : null;
+    expect(await applying('tv_product', shortDefinition, { step: meanwhile })).toMatchObject({
+      action: 'replaced',
+    });
+    const { rows } = await owner.query<{ definition: string }>(`
+      SELECT substr(pg_get_indexdef(indexrelid), 8) AS definition FROM pg_index WHERE indrelid = 'tv_product'::regclass ORDER BY 1`);
+    expect(rows.map(({ definition }) => definition)).toEqual([
+      expect.stringMatching(/INDEX first ON .*category/),
+      expect.stringMatching(/INDEX source ON .*\(pk_product\)/),
+      expect.stringMatching(/INDEX queue ON .*\(note\)/),
+      expect.stringMatching(/INDEX tv_product_pkey ON/),
+    ]);
+    expect(
+      (
+        await owner.query(
+          `SELECT conname FROM pg_constraint WHERE conrelid = 'tv_product'::regclass AND contype = 'u'`,
+        )
+      ).rows,
+    ).toEqual([{ conname: 'queue' }]);
+  });
+
   test('and of a new one everybody gets what the administrator has said', async () => {
     await applying('tv_product', productDefinition);
     const app = await database.client(database.app);
