@@ -9,7 +9,7 @@
  */
 import { setTimeout } from 'node:timers/promises';
 import { SqlState, TviewsError } from '../errors/errors.ts';
-import { copyValues } from './belongings.ts';
+import { copyValues } from './adopted-parts.ts';
 import type { SqlExecutor } from './executor.ts';
 import { quoteIdentifier, quoteQualified, writtenName } from './identifier.ts';
 import { imageExpression } from './image.ts';

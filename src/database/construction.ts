@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { QualifiedName, RefreshPlan } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
-import { adoptParts } from './belongings.ts';
+import { adoptParts } from './adopted-parts.ts';
 import { addGuard, addKey, createTable, declared, install, nextId, registerSources } from './create.ts';
 import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';

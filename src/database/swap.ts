@@ -1,13 +1,7 @@
 /** The moment in which what was built beside takes its name, and the place of the one that had it. */
 import type { QualifiedName } from '../definition/plan.ts';
-import {
-  adoptParts,
-  belongingsOf,
-  copyValues,
-  defaultGrants,
-  giveAgain,
-  refuseWhileUsed,
-} from './belongings.ts';
+import { adoptParts, copyValues } from './adopted-parts.ts';
+import { belongingsOf, defaultGrants, giveAgain, refuseWhileUsed } from './belongings.ts';
 import { endConstruction } from './construction.ts';
 import { dropFunctions, dropRegistered, losingWithout, refuseWhileRead } from './drop.ts';
 import { exclude } from './exclusion.ts';
