@@ -204,6 +204,28 @@ describe('DDL', () => {
     await expectExact(owner, renamed);
   });
 
+  test('while another migration is under way: that one is not ended, and both are followed', async () => {
+    await client.query('ALTER TABLE product ADD COLUMN weight int');
+    await owner.query('BEGIN; ALTER TABLE review ADD COLUMN more int');
+    const changed = client.query('ALTER TABLE tag RENAME word TO term');
+    const watcher = await database.client();
+    const isWaiting = async (): Promise<boolean> => {
+      const { rows } = await watcher.query(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tviews schema' AND wait_event_type = 'Lock'`,
+      );
+      return rows.length > 0;
+    };
+    while (!(await isWaiting())) await new Promise((resolve) => setTimeout(resolve, 20));
+    // The one who waits first would look for a deadlock first, and find none yet.
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    await owner.query('ALTER TABLE product RENAME name TO title');
+    await owner.query('COMMIT');
+    await changed;
+    await untilFollowed();
+    await client.query(`UPDATE product SET title = title || '!'; UPDATE tag SET term = term || '!'`);
+    await expectExact(owner, renamed);
+  });
+
   test('beside writers who do not stop: each of them fails or is exact', async () => {
     let isOver = false;
     const failures = new Set<string>();
