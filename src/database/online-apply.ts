@@ -13,7 +13,7 @@ import { SqlState, TviewsError } from '../errors/errors.ts';
 import { type Applied as AppliedAtOnce, followFamilies, refuseOther, requireOthersWhole } from './apply.ts';
 import { fill } from './backfill.ts';
 import { refuseWhileUsed } from './belongings.ts';
-import { checkRows, estimateRows } from './check-rows.ts';
+import { checkParts, checkRows, estimateRows } from './check-rows.ts';
 import {
   beginAltered,
   beginBeside,
@@ -132,7 +132,10 @@ export async function decide(
       refuseWhileRead(registry, existing, 'replace');
       await refuseWhileUsed(executor, existing);
     }
-    if (check) await checkRows(executor, wanted, probe);
+    if (check) {
+      await checkRows(executor, wanted, probe);
+      if (existing !== null && change.kind !== 'altered') await checkParts(executor, existing, probe);
+    }
     const rows = await estimateRows(executor, probe.plan);
     return { kind: 'build', change, existing, construction, plan: probe.plan, rows };
   });

@@ -429,6 +429,20 @@ describe('what people have given the table is kept', () => {
     expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
   });
 
+  test('and if the new rows do not fit it, no writer is the first to be told', async () => {
+    await applying('tv_product', productDefinition);
+    await owner.query(`ALTER TABLE tv_product ADD CONSTRAINT rated CHECK (data ? 'ratings')`);
+    const steps: OnlineStep[] = [];
+    await expect(
+      applying('tv_product', shortDefinition, { step: (at) => steps.push(at) }),
+    ).rejects.toMatchObject({
+      code: '23514',
+      message: 'rows of the definition do not fit a constraint of tview shop.tv_product',
+    });
+    expect(steps).toEqual(['check']);
+    expect(await leftovers()).toEqual([]);
+  });
+
   test('whatever an index or a constraint is called, and however often it changes', async () => {
     await applying('tv_product', productDefinition);
     const given = `
