@@ -7,9 +7,17 @@
  */
 import { setTimeout } from 'node:timers/promises';
 import type pg from 'pg';
+import type { SqlExecutor } from '../../src/database/executor.ts';
 import { type ChangedFamily, changedFamilies, describeChange } from '../../src/database/family.ts';
 import { sqlFile } from '../../src/database/files.ts';
-import { type FollowReport, findChanges, followSchema } from '../../src/database/follow.ts';
+import {
+  type FollowOptions,
+  type FollowReport,
+  findChanges,
+  followSchema,
+  type SchemaChanges,
+  whileItChanges,
+} from '../../src/database/follow.ts';
 import { describeDefinition } from '../../src/database/list.ts';
 import { executorOf } from '../../src/database/node-postgres.ts';
 import { loadRegistry, lockRegistry } from '../../src/database/registry.ts';
@@ -21,8 +29,8 @@ import { type OwnerConnection, ownerPool } from './owner.ts';
 /** So long a client waits at the most; what takes longer goes on without it. */
 const PATIENCE_MS = 10_000;
 const LOCK_TIMEOUT_MS = 5_000;
-/** Times that it is tried again at once, where the schema changes as fast as it is followed. */
-const ATTEMPTS = 3;
+/** Less than the time after which PostgreSQL ends one of two that wait for each other. */
+const LOOK_MS = 500;
 /** What a procedure may have done, of which its tag says nothing, is looked for after this. */
 const SOON_MS = 500;
 /** After a failure; what is looked for in vain comes again with the catalog's next reading. */
@@ -126,11 +134,9 @@ export class Follower {
     if (row!.stamp === this.#stamp) return;
     const isKnown = (family: ChangedFamily): boolean => this.#stubborn.has(describeChange(family));
     const options = { again: false, isKnown };
-    const found = await rolledBack(executor, 'READ ONLY', async () =>
-      findChanges(executor, await loadRegistry(executor), options),
-    );
+    const found = await this.#look(executor, options);
     if (found.outdated.length + found.families.length > 0) {
-      const report = await this.#attempt(async () =>
+      const report = await whileItChanges(async () =>
         inTransaction(executor, async () => {
           await executor.query(`SET LOCAL lock_timeout = ${LOCK_TIMEOUT_MS}`);
           return await followSchema(executor, await lockRegistry(executor), options);
@@ -146,13 +152,20 @@ export class Follower {
     this.#stamp = row!.stamp;
   }
 
-  async #attempt(work: () => Promise<FollowReport>): Promise<FollowReport> {
-    for (let attempt = 1; ; attempt++) {
+  /** Reading a view's definition locks what it reads, and waits for whoever changes one of those: not with the others in hand. */
+  async #look(executor: SqlExecutor, options: FollowOptions): Promise<SchemaChanges> {
+    const begun = performance.now();
+    for (;;) {
       try {
-        return await work();
+        return await rolledBack(executor, 'READ ONLY', async () => {
+          await executor.query(`SET LOCAL lock_timeout = ${LOOK_MS}`);
+          return await findChanges(executor, await loadRegistry(executor), options);
+        });
       } catch (error) {
-        if (attempt === ATTEMPTS || sqlStateOf(error) !== SqlState.serializationFailure) throw error;
+        const isLast = performance.now() - begun > LOCK_TIMEOUT_MS;
+        if (isLast || sqlStateOf(error) !== SqlState.lockNotAvailable) throw error;
       }
+      await setTimeout(LOOK_MS);
     }
   }
 

@@ -70,7 +70,7 @@ export async function applyTview(
   const existing = await findTview(executor, registry, wanted.table);
   requireOthersWhole(registry, existing, constructionFor(registry, wanted.table));
   if (existing === undefined) {
-    await requireFree(executor, wanted);
+    await requireFree(executor, wanted, null);
     return await create(executor, registry, wanted, hooks, null);
   }
 
@@ -92,7 +92,7 @@ export async function applyTview(
   }
   refuseOther(wanted, existing);
   refuseWhileRead(registry, existing, 'replace');
-  const grants = await grantsOn(executor, existing);
+  const grants = await grantsOn(executor, existing, wanted.table);
   const construction = constructionFor(registry, wanted.table);
   // For all steps at once: with the tables of the old definition in hand, we would wait for those of the new one.
   const gone = construction === undefined ? [existing] : [existing, construction];

@@ -9,14 +9,14 @@
  */
 import { setTimeout } from 'node:timers/promises';
 import { SqlState, TviewsError } from '../errors/errors.ts';
-import { copyValues } from './belongings.ts';
+import { copyValues } from './adopted-parts.ts';
 import type { SqlExecutor } from './executor.ts';
 import { quoteIdentifier, quoteQualified, writtenName } from './identifier.ts';
 import { imageExpression } from './image.ts';
 import { keysEqual, keysWithoutAsking } from './refresh-function.ts';
 import { fillName, isBeside, type RegisteredTview } from './registry.ts';
 import { flushForNoWriter } from './repair.ts';
-import { inTransaction, setLocally, sqlStateOf, withSettings } from './session.ts';
+import { inTransaction, lockTimeout, setLocally, sqlStateOf, withSettings } from './session.ts';
 import { computeSettings } from './settings.ts';
 import { isCheaperWhole } from './verify.ts';
 
@@ -28,6 +28,11 @@ const growthToAnalyze = 8;
 const firstAnalyze = 500;
 const attempts = 50;
 const pauseMs = 50;
+/**
+ * A batch that waits for longer, for somebody who has locked one of its keys and thinks, gives back what it has: others wait for
+ * those. Less than after which PostgreSQL looks for a deadlock.
+ */
+const lockMs = 500;
 
 export interface FillOptions {
   /** Whose people's own columns are carried over; null where there are none. */
@@ -57,14 +62,18 @@ export async function fill(
     if (state === null) return null;
   }
   await options.step?.('fill');
+  const limit = await lockTimeout(executor);
   const whole = await isComputedWhole(executor, tview, state.keys!);
   let size = whole ? state.keys! : firstKeys;
   let analyzed = 0;
   await options.progress?.(state.filled, state.keys!);
   while (state.filled < state.keys!) {
     signal?.throwIfAborted();
-    const next = await again(signal, () =>
-      inTransaction(executor, () => fillBatch(executor, tview, replaces, whole ? 'whole' : size)),
+    const next = await again(signal, limit > 0, () =>
+      inTransaction(executor, async () => {
+        if (limit === 0 || limit > lockMs) await setLocally(executor, [['lock_timeout', String(lockMs)]]);
+        return await fillBatch(executor, tview, replaces, whole ? 'whole' : size);
+      }),
     );
     if (next === null) return null;
     state = next;
@@ -235,18 +244,25 @@ async function isMisread(executor: SqlExecutor, tview: RegisteredTview, places: 
 const analyze = (executor: SqlExecutor, { plan }: RegisteredTview): Promise<unknown> =>
   executor.query(`ANALYZE ${quoteQualified(plan.table)}`);
 
-/** Goes through when it is tried again: another was in the way. */
-async function again<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+/**
+ * Goes through when it is tried again: another was in the way.
+ * @param isLimited somebody has said how long locks are waited for; else as long as it takes
+ */
+async function again<T>(
+  signal: AbortSignal | undefined,
+  isLimited: boolean,
+  work: () => Promise<T>,
+): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await work();
     } catch (error) {
       const code = sqlStateOf(error);
+      const isLocked = code === SqlState.lockNotAvailable;
       const isPassing =
-        code === SqlState.serializationFailure ||
-        code === SqlState.deadlockDetected ||
-        code === SqlState.lockNotAvailable;
-      if (!isPassing || attempt === attempts) throw error;
+        isLocked || code === SqlState.serializationFailure || code === SqlState.deadlockDetected;
+      const isLast = attempt >= attempts && (isLimited || !isLocked);
+      if (!isPassing || isLast) throw error;
     }
     signal?.throwIfAborted();
     await setTimeout(Math.random() * pauseMs * Math.min(attempt, 20));

@@ -2,35 +2,18 @@
  * What people have given a tview's table beside what the definition says: columns and their values, indexes, constraints,
  * triggers, policies, comments, grants. Kept where another table takes its place, or the change is refused: nothing goes unsaid.
  */
-import type { Column, QualifiedName, RefreshPlan } from '../definition/plan.ts';
+import type { QualifiedName, RefreshPlan } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
+import { ownColumns } from './adopted-parts.ts';
 import type { SqlExecutor } from './executor.ts';
 import { sqlFile } from './files.ts';
-import { quoteIdentifier, quoteQualified, writtenName } from './identifier.ts';
-import { keysEqual, toColumn } from './refresh-function.ts';
+import { quoteQualified, writtenName } from './identifier.ts';
 import type { RegisteredTview } from './registry.ts';
 import { sqlStateOf, withSettings } from './session.ts';
 import { computeSettings } from './settings.ts';
-import { hasSameKey } from './wanted.ts';
 
 const belongingsSql = sqlFile('belongings.sql');
 const usersSql = sqlFile('users.sql');
-
-interface OwnColumn {
-  readonly name: string;
-  readonly type: string;
-  /** What follows the type in ADD COLUMN. */
-  readonly rest: string;
-  /** Computed from others by PostgreSQL: no value to keep. */
-  readonly isGenerated: boolean;
-}
-
-/** A part of a table: its name there, and what makes it again of another table. */
-interface Part {
-  readonly kind: 'column' | 'constraint' | 'index';
-  readonly name: string;
-  readonly command: string;
-}
 
 /** Objects that would go with it, or keep it from being dropped. */
 export async function usersOf(executor: SqlExecutor, tview: RegisteredTview): Promise<string[]> {
@@ -40,8 +23,20 @@ export async function usersOf(executor: SqlExecutor, tview: RegisteredTview): Pr
 
 const viewOid = (tview: RegisteredTview): number => (tview.view === null ? 0 : tview.viewOid);
 
-/** Of a tview that is to be replaced by one beside it. @throws 2BP01 with the list */
+/** Of a tview that is to be replaced by one beside it. @throws 42501 it is another's; 2BP01 with the list */
 export async function refuseWhileUsed(executor: SqlExecutor, tview: RegisteredTview): Promise<void> {
+  const [owned] = await executor.query<{ owner: string; ours: boolean }>(
+    `SELECT c.relowner::pg_catalog.regrole::text AS owner, pg_catalog.pg_has_role(c.relowner, 'USAGE') AS ours
+     FROM pg_catalog.pg_class AS c WHERE c.oid = $1`,
+    [tview.oid],
+  );
+  if (owned?.ours === false) {
+    throw new TviewsError(
+      SqlState.insufficientPrivilege,
+      `must be owner of tview ${writtenName(tview)} to replace it`,
+      { hint: `Connect as a member of role ${owned.owner}.` },
+    );
+  }
   const users = await usersOf(executor, tview);
   if (users.length === 0) return;
   throw new TviewsError(
@@ -54,186 +49,11 @@ export async function refuseWhileUsed(executor: SqlExecutor, tview: RegisteredTv
   );
 }
 
-/**
- * Gives a table that is to take another's place the columns, constraints and indexes people have given that one, as far as it
- * has not got them yet.
- * @throws 2BP01 what cannot be kept
- */
-export async function adoptParts(
-  executor: SqlExecutor,
-  from: RegisteredTview,
-  to: Pick<RegisteredTview, 'plan'> & { readonly table: QualifiedName },
-): Promise<void> {
-  if (from.table === null) return;
-  const columns = await ownColumns(executor, from);
-  const has = await partNames(executor, to.table);
-  const clash = columns.find(({ name }) => to.plan.columns.some((column) => column.name === name));
-  if (clash !== undefined)
-    throw notKept(from, 'column', clash.name, 'The definition has a column of that name.');
-  if (columns.some(({ isGenerated }) => !isGenerated) && !hasSameKey(from.plan, to.plan)) {
-    throw notKept(from, 'column', columns[0]!.name, 'Its values go by the key, which is another now.');
-  }
-  const parts = [
-    ...columns.map((column) => columnPart(column, to.table)),
-    ...(await otherParts(executor, from, to.table)),
-  ];
-  for (const { kind, name, command } of parts) {
-    if (has.has(`${kind} ${name}`)) continue;
-    try {
-      await withSettings(executor, computeSettings, () => executor.query(command));
-    } catch (error) {
-      // What it needs of the old definition, the new one has not.
-      if (!sqlStateOf(error)?.startsWith('42')) throw error;
-      throw notKept(from, kind, name, `PostgreSQL says: ${(error as Error).message}.`, error);
-    }
-  }
-}
-
-const notKept = (
-  tview: RegisteredTview,
-  kind: string,
-  name: string,
-  detail: string,
-  cause?: unknown,
-): TviewsError =>
-  new TviewsError(
-    SqlState.dependentObjectsStillExist,
-    `cannot replace tview ${writtenName(tview)}: its ${kind} "${name}" could not be kept`,
-    { detail, hint: `Drop the ${kind} first, or keep what it needs in the definition.`, cause },
-  );
-
-/** Columns of the table that are not the definition's. */
-async function ownColumns(executor: SqlExecutor, { oid, plan }: RegisteredTview): Promise<OwnColumn[]> {
-  return await withSettings(executor, computeSettings, () =>
-    executor.query<OwnColumn>(
-      `SELECT
-         a.attname AS name,
-         format_type(a.atttypid, a.atttypmod) AS type,
-         concat(
-           (
-             SELECT format(' COLLATE %I.%I', n.nspname, l.collname)
-             FROM pg_collation AS l
-             JOIN pg_namespace AS n ON n.oid = l.collnamespace
-             JOIN pg_type AS y ON y.oid = a.atttypid AND y.typcollation <> a.attcollation
-             WHERE l.oid = a.attcollation
-           ),
-           CASE a.attgenerated
-             WHEN 's' THEN ' GENERATED ALWAYS AS (' || pg_get_expr(d.adbin, d.adrelid) || ') STORED'
-             WHEN 'v' THEN ' GENERATED ALWAYS AS (' || pg_get_expr(d.adbin, d.adrelid) || ') VIRTUAL'
-             ELSE ' DEFAULT ' || pg_get_expr(d.adbin, d.adrelid)
-           END,
-           -- Its values are to be copied, which ALWAYS would not let us.
-           CASE WHEN a.attidentity <> '' THEN ' GENERATED BY DEFAULT AS IDENTITY' END,
-           CASE WHEN a.attnotnull THEN ' NOT NULL' END
-         ) AS rest,
-         a.attgenerated <> '' AS "isGenerated"
-       FROM pg_attribute AS a
-       LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-       WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> ALL ($2)
-       ORDER BY a.attnum`,
-      [oid, plan.columns.map(({ name }) => name)],
-    ),
-  );
-}
-
-const columnPart = ({ name, type, rest }: OwnColumn, table: QualifiedName): Part => ({
-  kind: 'column',
-  name,
-  command: `ALTER TABLE ${quoteQualified(table)} ADD COLUMN ${quoteIdentifier(name)} ${type}${rest}`,
-});
-
-/** Constraints but for the key, and indexes that stand behind none. */
-async function otherParts(
-  executor: SqlExecutor,
-  { oid }: RegisteredTview,
-  table: QualifiedName,
-): Promise<Part[]> {
-  return await withSettings(executor, computeSettings, () =>
-    executor.query<Part>(
-      `SELECT 'constraint' AS kind, o.conname AS name,
-         format('ALTER TABLE %s ADD CONSTRAINT %I %s', $2::text, o.conname, pg_get_constraintdef(o.oid)) AS command
-       FROM pg_constraint AS o
-       WHERE o.conrelid = $1 AND o.contype IN ('u', 'c', 'x', 'f')
-       UNION ALL
-       SELECT 'index', c.relname,
-         format(
-           'CREATE %sINDEX %I ON %s%s',
-           CASE WHEN i.indisunique THEN 'UNIQUE ' END, c.relname, $2::text,
-           -- The definition, from behind the table's name on.
-           substr(
-             pg_get_indexdef(i.indexrelid),
-             length(format(
-               'CREATE %sINDEX %I ON %I.%I',
-               CASE WHEN i.indisunique THEN 'UNIQUE ' END, c.relname, n.nspname, t.relname
-             )) + 1
-           )
-         )
-       FROM pg_index AS i
-       JOIN pg_class AS c ON c.oid = i.indexrelid
-       JOIN pg_class AS t ON t.oid = i.indrelid
-       JOIN pg_namespace AS n ON n.oid = t.relnamespace
-       WHERE i.indrelid = $1 AND i.indisvalid
-         AND NOT EXISTS (SELECT FROM pg_constraint AS o WHERE o.conindid = i.indexrelid AND o.contype IN ('p', 'u', 'x'))
-       ORDER BY 1, 2`,
-      [oid, quoteQualified(table)],
-    ),
-  );
-}
-
-async function partNames(executor: SqlExecutor, table: QualifiedName): Promise<Set<string>> {
-  const rows = await executor.query<{ part: string }>(
-    `SELECT 'column ' || a.attname AS part FROM pg_catalog.pg_attribute AS a
-     WHERE a.attrelid = $1::pg_catalog.regclass AND a.attnum > 0 AND NOT a.attisdropped
-     UNION ALL
-     SELECT 'constraint ' || o.conname FROM pg_catalog.pg_constraint AS o WHERE o.conrelid = $1::pg_catalog.regclass
-     UNION ALL
-     SELECT 'index ' || c.relname FROM pg_catalog.pg_index AS i
-     JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid WHERE i.indrelid = $1::pg_catalog.regclass`,
-    [quoteQualified(table)],
-  );
-  return new Set(rows.map(({ part }) => part));
-}
-
-/**
- * Brings the values of people's own columns into the table that takes another's place, where they differ.
- * @param places of the keys in the list of those to fill; null: of all rows
- */
-export async function copyValues(
-  executor: SqlExecutor,
-  from: RegisteredTview,
-  to: RegisteredTview,
-  places: { readonly list: string; readonly after: number; readonly upto: number } | null,
-): Promise<void> {
-  if (from.table === null) return;
-  const columns = (await ownColumns(executor, from)).filter(({ isGenerated }) => !isGenerated);
-  if (columns.length === 0) return;
-  const names = columns.map(({ name }) => quoteIdentifier(name));
-  const isKeyOf = (right: (column: Column, index: number) => string): string =>
-    keysEqual({ plan: to.plan, keyEquality: to.keyOperators }, 't', right);
-  const row = (alias: string): string =>
-    `ROW(${names.map((name) => `${alias}.${name}`).join(', ')})::pg_catalog.record`;
-  const listed =
-    places === null
-      ? ''
-      : `AND EXISTS (
-           SELECT FROM ${places.list} AS k
-           WHERE k.place > ${places.after} AND k.place <= ${places.upto} AND ${isKeyOf((_, i) => `k.k${i + 1}`)}
-         )`;
-  await executor.query(`SELECT pg_catalog.set_config('tviews.flushing', 'on', true)`);
-  await executor.query(
-    `UPDATE ${quoteQualified(to.table!)} AS t
-     SET ${names.map((name) => `${name} = o.${name}`).join(', ')}
-     FROM ${quoteQualified(from.table!)} AS o
-     WHERE ${isKeyOf(toColumn('o'))} AND ${row('t')} OPERATOR(pg_catalog.*<>) ${row('o')} ${listed}`,
-  );
-  await executor.query(`SELECT pg_catalog.set_config('tviews.flushing', 'off', true)`);
-}
-
-/** As statements to run when the new table has the old one's name. */
+/** As statements to run when table and view of this plan have the old ones' names, which are these already. */
 export async function belongingsOf(
   executor: SqlExecutor,
   tview: RegisteredTview,
-  columns: readonly string[],
+  { table, view, columns }: Pick<RefreshPlan, 'table' | 'view' | 'columns'>,
 ): Promise<string[]> {
   if (tview.table === null) return [];
   const own = (await ownColumns(executor, tview)).map(({ name }) => name);
@@ -241,12 +61,36 @@ export async function belongingsOf(
     executor.query<{ command: string }>(belongingsSql(), [
       tview.oid,
       viewOid(tview),
-      quoteQualified(tview.plan.table),
-      quoteQualified(tview.plan.view),
-      [...columns, ...own],
+      quoteQualified(table),
+      quoteQualified(view),
+      [...columns.map(({ name }) => name), ...own],
     ]),
   );
   return rows.map(({ command }) => command);
+}
+
+/** Runs these statements. @throws 2BP01 which of them the new table does not allow */
+export async function giveAgain(
+  executor: SqlExecutor,
+  tview: RegisteredTview,
+  commands: readonly string[],
+): Promise<void> {
+  for (const command of commands) {
+    try {
+      await executor.query(command);
+    } catch (error) {
+      if (!sqlStateOf(error)?.startsWith('42')) throw error;
+      throw new TviewsError(
+        SqlState.dependentObjectsStillExist,
+        `cannot replace tview ${writtenName(tview)}: what its table was given could not be kept`,
+        {
+          detail: `PostgreSQL says: ${(error as Error).message}, of: ${command}`,
+          hint: 'Take it from the old table first, or keep what it needs in the definition.',
+          cause: error,
+        },
+      );
+    }
+  }
 }
 
 /** The statement that says an entry `a` of an access list again, of this relation. */
@@ -276,14 +120,18 @@ export async function defaultGrants(
   return rows.map(({ command }) => command);
 }
 
-/** What others may do with the table, as statements that say it again of the table that takes its place. */
-export async function grantsOn(executor: SqlExecutor, tview: RegisteredTview): Promise<string[]> {
+/** What others may do with the table, as statements that say it again of the table that takes its place, under this name. */
+export async function grantsOn(
+  executor: SqlExecutor,
+  tview: RegisteredTview,
+  table: QualifiedName,
+): Promise<string[]> {
   const rows = await executor.query<{ command: string }>(
     `SELECT ${grantOn('$2::text')} AS command
      FROM pg_catalog.pg_class AS c
      CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
      WHERE c.oid = $1 AND a.grantee <> c.relowner`,
-    [tview.oid, quoteQualified(tview.plan.table)],
+    [tview.oid, quoteQualified(table)],
   );
   return rows.map(({ command }) => command);
 }

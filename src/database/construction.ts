@@ -2,8 +2,10 @@
  * Begins, abandons and ends the construction of a tview while others write (decision 010). What is under construction is a
  * registered tview from its first moment on: every flush keeps in step what it writes of it. Each in the caller's transaction.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { QualifiedName, RefreshPlan } from '../definition/plan.ts';
-import { adoptParts } from './belongings.ts';
+import { SqlState, TviewsError } from '../errors/errors.ts';
+import { adoptParts } from './adopted-parts.ts';
 import { addGuard, addKey, createTable, declared, install, nextId, registerSources } from './create.ts';
 import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';
@@ -30,25 +32,45 @@ export async function beginBeside(
   registry: Registry,
   wanted: Wanted,
   existing: RegisteredTview | null,
+  compiled: RefreshPlan,
   action: Exclude<ConstructionAction, 'altered'>,
 ): Promise<number> {
   const id = await nextId(executor);
   const table = { schema: 'tviews', name: `tv_building_${id}` };
   const view = { schema: 'tviews', name: `v_building_${id}` };
+  const expected = { ...compiled, table, view };
+  await withSettings(executor, { search_path: '' }, async () => {
+    await createTable(executor, expected);
+    await addKey(executor, expected);
+    await addGuard(executor, expected);
+    if (existing !== null) await adoptParts(executor, existing, { plan: expected, table }, table.schema);
+    await createList(executor, id, expected);
+  });
+  // As in CREATE TVIEW (apply.ts), but nothing is computed under it. Before the view, which locks what it reads, too.
+  await exclude(executor, { tables: tablesBelow(registry, compiled.sources) });
   await createView(executor, view, wanted.statement.query);
   await withSettings(executor, { search_path: '' }, async () => {
     const plan = { ...(await compileWanted(executor, registry, wanted, view)), table };
-    await createTable(executor, plan);
-    await addKey(executor, plan);
-    await addGuard(executor, plan);
-    if (existing !== null) await adoptParts(executor, existing, { plan, table });
-    await createList(executor, id, plan);
-    // As in CREATE TVIEW (apply.ts), but nothing is computed under it.
-    await exclude(executor, { tables: tablesBelow(registry, plan.sources) });
+    requireExpected(plan, expected);
     await install(executor, registry, wanted.statement, plan, id);
     await record(executor, id, wanted.table, action);
   });
   return id;
+}
+
+/** Until the sources were locked, a name may have become another table's, whose writers are not out. */
+function requireExpected(plan: RefreshPlan, expected: RefreshPlan): void {
+  const facts = ({ columns, key, sources }: RefreshPlan) => [
+    columns,
+    key,
+    sources.map(({ oid }) => oid).toSorted(),
+  ];
+  if (isDeepStrictEqual(facts(plan), facts(expected))) return;
+  throw new TviewsError(
+    SqlState.serializationFailure,
+    'the schema was changed while a tview was about to be built',
+    { hint: 'Try again.' },
+  );
 }
 
 /** Gives a tview columns more, which are null until their rows have been filled; from the COMMIT on writers fill what they change. */

@@ -13,7 +13,6 @@ import {
   constructionFor,
   fillName,
   findTview,
-  isBeside,
   lockRegistry,
   type RegisteredSource,
   type RegisteredTview,
@@ -58,7 +57,7 @@ export async function findNamed(
   }
   return {
     tview: tview ?? null,
-    construction: construction !== undefined && isBeside(construction) ? construction : null,
+    construction: construction ?? null,
   };
 }
 
@@ -74,7 +73,7 @@ export async function dropConstruction(
   becomes: QualifiedName,
 ): Promise<Registry> {
   const construction = constructionFor(registry, becomes);
-  if (construction === undefined || !isBeside(construction)) return registry;
+  if (construction === undefined) return registry;
   return await dropRegistered(executor, registry, construction);
 }
 

@@ -12,7 +12,7 @@ import type { SqlExecutor } from './executor.ts';
 import { familyLocks } from './family.ts';
 import { quoteQualified } from './identifier.ts';
 import { gateNumber } from './locks.ts';
-import { sqlStateOf, withSettings } from './session.ts';
+import { lockTimeout, sqlStateOf, withSettings } from './session.ts';
 
 export interface Exclusion {
   /** Sources, whose writers have to be over before we go on, with their partitions and heirs. */
@@ -35,11 +35,10 @@ const patienceMs = 5_000;
  * @throws 55P03 where lock_timeout is set, and has passed; 40P01
  */
 export async function exclude(executor: SqlExecutor, exclusion: Exclusion): Promise<void> {
-  const [row] = await executor.query<{ limit: string; attempt: string }>(
-    `SELECT extract(epoch FROM pg_catalog.current_setting('lock_timeout')::interval) * 1000 AS limit,
-       LEAST(extract(epoch FROM pg_catalog.current_setting('deadlock_timeout')::interval), 1) * 1000 AS attempt`,
+  const [row] = await executor.query<{ attempt: string }>(
+    `SELECT LEAST(extract(epoch FROM pg_catalog.current_setting('deadlock_timeout')::interval), 1) * 1000 AS attempt`,
   );
-  const limit = Number(row!.limit);
+  const limit = await lockTimeout(executor);
   const usual = Math.max(1, Math.round(Number(row!.attempt) * shareOfDeadlockTimeout));
   const begun = performance.now();
   const patience = limit === 0 ? patienceMs : Math.min(limit, patienceMs);

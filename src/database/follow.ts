@@ -28,7 +28,8 @@ import {
   sourcesOf,
   tablesBelow,
 } from './registry.ts';
-import { sqlStateOf, withSettings } from './session.ts';
+import { hasRepairs } from './repair.ts';
+import { sqlStateOf, undone, withSettings } from './session.ts';
 
 export interface Followed {
   /** As it is called now. */
@@ -63,8 +64,10 @@ export async function followSchema(
   options: FollowOptions,
 ): Promise<FollowReport> {
   return await withSettings(executor, { search_path: '' }, async () => {
-    const { outdated, families } = await findChanges(executor, registry, options);
-    const verdicts = await judgeAll(executor, registry, outdated);
+    const { verdicts, families } = await undone(executor, async () => {
+      const { outdated, families } = await findChanges(executor, registry, options);
+      return { verdicts: await judgeAll(executor, registry, outdated), families };
+    });
     await lockOut(executor, registry, verdicts, families);
     const adoptions: Adoption[] = [];
     for (const verdict of verdicts) {
@@ -79,6 +82,20 @@ export async function followSchema(
     const told = verdicts.map((verdict) => adoptions.find(({ tview }) => tview === verdict.tview) ?? verdict);
     return { tviews: told.map(toldOf), families };
   });
+}
+
+/** Times that it is tried again at once, where the schema changes as fast as it is followed. */
+const attempts = 3;
+
+/** @param work follows, in a transaction of its own */
+export async function whileItChanges<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (attempt === attempts || sqlStateOf(error) !== SqlState.serializationFailure) throw error;
+    }
+  }
 }
 
 /** What following would come to, for each tview of which the catalog says something else. Changes nothing. */
@@ -278,8 +295,11 @@ async function compiledUnderLock(
   const { tview, kind } = adoption;
   const plan = await compileNow(executor, registry, tview);
   if (plan.basis!.fingerprint === adoption.plan.basis!.fingerprint) {
-    // Until now a name may have become another one's, and have misled a writer.
-    const isRight = kind === 'renamed' && (await isInStep(executor, registry, tview, plan));
+    // Until now a name may have become another one's, and have misled a writer. And what was left to be looked at is by the names of then.
+    const isRight =
+      kind === 'renamed' &&
+      !(await hasRepairs(executor)) &&
+      (await isInStep(executor, registry, tview, plan));
     return { kind: isRight ? kind : 'changed', tview, plan };
   }
   throw new TviewsError(

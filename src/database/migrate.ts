@@ -1,11 +1,19 @@
 /** Installs schema tviews, brings it up to date, takes it away. */
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { dropRegistered } from './drop.ts';
+import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';
 import { readMigrations } from './files.ts';
-import { type Followed, followSchema } from './follow.ts';
+import { type Followed, followSchema, whileItChanges } from './follow.ts';
 import { generateEverything } from './generate.ts';
-import { applyLock, defaultLockSpace, loadRegistry, requireInstalled } from './registry.ts';
+import {
+  applyLock,
+  capturedSource,
+  defaultLockSpace,
+  loadRegistry,
+  requireInstalled,
+  tablesBelow,
+} from './registry.ts';
 import { inTransaction } from './session.ts';
 
 /**
@@ -16,27 +24,34 @@ import { inTransaction } from './session.ts';
 export async function init(
   executor: SqlExecutor,
 ): Promise<{ applied: number[]; followed: readonly Followed[] }> {
-  return await inTransaction(executor, async () => {
-    // Two that start together: the second waits, and then finds everything done.
-    await lockBeforeSettings(executor);
-    await requireOurSchema(executor);
-    await lockAsSet(executor);
-    const done = await appliedMigrations(executor);
-    const applied: number[] = [];
-    for (const migration of readMigrations()) {
-      if (done.has(migration.number)) continue;
-      await executor.query(migration.sql);
-      await executor.query('INSERT INTO tviews.migration (number, name) VALUES ($1, $2)', [
-        migration.number,
-        migration.name,
-      ]);
-      applied.push(migration.number);
-    }
-    const { tviews } = await followSchema(executor, await loadRegistry(executor), { again: true });
-    // The generated part always: a new version of this program may generate better functions from the same plans.
-    await generateEverything(executor, await loadRegistry(executor));
-    return { applied, followed: tviews.filter(({ outcome }) => outcome !== 'noted') };
-  });
+  return await whileItChanges(async () => inTransaction(executor, async () => initHere(executor)));
+}
+
+async function initHere(
+  executor: SqlExecutor,
+): Promise<{ applied: number[]; followed: readonly Followed[] }> {
+  // Two that start together: the second waits, and then finds everything done.
+  await lockBeforeSettings(executor);
+  await requireOurSchema(executor);
+  await lockAsSet(executor);
+  const done = await appliedMigrations(executor);
+  const applied: number[] = [];
+  for (const migration of readMigrations()) {
+    if (done.has(migration.number)) continue;
+    await executor.query(migration.sql);
+    await executor.query('INSERT INTO tviews.migration (number, name) VALUES ($1, $2)', [
+      migration.number,
+      migration.name,
+    ]);
+    applied.push(migration.number);
+  }
+  const registry = await loadRegistry(executor);
+  const captured = registry.sources.filter(({ id }) => capturedSource(registry, id) !== undefined);
+  await exclude(executor, { tables: tablesBelow(registry, captured) });
+  const { tviews } = await followSchema(executor, registry, { again: true });
+  // The generated part always: a new version of this program may generate better functions from the same plans.
+  await generateEverything(executor, await loadRegistry(executor));
+  return { applied, followed: tviews.filter(({ outcome }) => outcome !== 'noted') };
 }
 
 /** Takes schema tviews away, in one transaction of its own; with `cascade` all tviews, their tables and views as well. */

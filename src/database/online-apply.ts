@@ -13,7 +13,7 @@ import { SqlState, TviewsError } from '../errors/errors.ts';
 import { type Applied as AppliedAtOnce, followFamilies, refuseOther, requireOthersWhole } from './apply.ts';
 import { fill } from './backfill.ts';
 import { refuseWhileUsed } from './belongings.ts';
-import { checkRows, estimateRows } from './check-rows.ts';
+import { checkParts, checkRows, estimateRows } from './check-rows.ts';
 import {
   beginAltered,
   beginBeside,
@@ -37,7 +37,7 @@ import {
   type Registry,
   requireInPlace,
 } from './registry.ts';
-import { inTransaction, rolledBack, sqlStateOf } from './session.ts';
+import { inTransaction, rolledBack, sqlStateOf, undone } from './session.ts';
 import { swap } from './swap.ts';
 import {
   type Change,
@@ -79,7 +79,12 @@ export type Decision =
       /** Something else is being built for its name. */
       readonly construction: RegisteredTview | null;
     }
-  | { readonly kind: 'resume'; readonly construction: RegisteredTview }
+  | {
+      readonly kind: 'resume';
+      readonly construction: RegisteredTview;
+      /** Another one was being built beside it. */
+      readonly other: RegisteredTview | null;
+    }
   | {
       readonly kind: 'build';
       readonly change: { readonly kind: ConstructionAction; readonly why: string };
@@ -100,13 +105,12 @@ export async function decide(
   await requireLandlord(executor);
   const existing = (await findTview(executor, registry, wanted.table)) ?? null;
   const { ifExists } = wanted.statement;
-  const found = constructionFor(registry, wanted.table);
-  requireOthersWhole(registry, existing, found);
-  const construction = found !== undefined && isBeside(found) ? found : null;
+  const construction = constructionFor(registry, wanted.table) ?? null;
+  requireOthersWhole(registry, existing, construction);
   if (existing !== null && ifExists === 'skip') {
     return { kind: 'nothing', action: 'skipped', existing, construction: null };
   }
-  if (existing === null) await requireFree(executor, wanted);
+  if (existing === null) await requireFree(executor, wanted, null);
   else if (ifExists === 'error') requireInPlace(registry, existing);
   return await withProbe(executor, registry, wanted, async (probe) => {
     const change: Change | { kind: 'created'; why: string } =
@@ -116,18 +120,22 @@ export async function decide(
     if (change.kind === 'none') {
       return existing!.construction === null
         ? { kind: 'nothing', action: 'unchanged', existing: existing!, construction }
-        : { kind: 'resume', construction: existing! };
+        : { kind: 'resume', construction: existing!, other: construction };
     }
     refuseOther(wanted, existing);
     if (construction !== null) {
       const rest = await changeTo(executor, registry, construction, wanted, probe);
-      if (rest.kind === 'none') return { kind: 'resume', construction };
+      if (rest.kind === 'none') return { kind: 'resume', construction, other: null };
     }
     if (existing !== null && change.kind !== 'altered') {
+      await requireFree(executor, wanted, existing);
       refuseWhileRead(registry, existing, 'replace');
       await refuseWhileUsed(executor, existing);
     }
-    if (check) await checkRows(executor, wanted, probe);
+    if (check) {
+      await checkRows(executor, wanted, probe);
+      if (existing !== null && change.kind !== 'altered') await checkParts(executor, existing, probe);
+    }
     const rows = await estimateRows(executor, probe.plan);
     return { kind: 'build', change, existing, construction, plan: probe.plan, rows };
   });
@@ -162,6 +170,7 @@ export async function applyOnline(
       }
       // Or we would take away what he builds, and he what we do.
       if (lost && decision.kind === 'build') throw appliedByAnother(wanted);
+      if (decision.kind === 'resume' && decision.other !== null) await abandon(executor, decision.other);
       building =
         decision.kind === 'resume' ? decision.construction : await begin(executor, wanted, decision, hooks);
       if (building === null) continue;
@@ -232,14 +241,14 @@ async function begin(
   hooks.signal?.throwIfAborted();
   return await inTransaction(executor, async () => {
     const registry = await lockRegistry(executor);
-    const now = await decide(executor, registry, wanted, false);
+    const now = await undone(executor, () => decide(executor, registry, wanted, false));
     if (now.kind !== 'build' || now.change.kind !== change.kind || now.existing?.id !== existing?.id)
       return null;
     if (now.construction !== null) return null;
     const id =
       now.change.kind === 'altered'
         ? await beginAltered(executor, registry, wanted, now.existing!, now.plan)
-        : await beginBeside(executor, registry, wanted, now.existing, now.change.kind);
+        : await beginBeside(executor, registry, wanted, now.existing, now.plan, now.change.kind);
     return (await loadRegistry(executor)).tviews.find((tview) => tview.id === id)!;
   });
 }
@@ -258,6 +267,7 @@ async function finish(
   try {
     rows = await fill(executor, building, { ...hooks, replaces, signal });
   } catch (error) {
+    if (isMissing(error) && (await isOver(executor, building))) return null;
     // Writers would get it, too.
     if (isBeside(building) && isOfTheDefinition(error)) await abandon(executor, building);
     throw error;
@@ -277,6 +287,15 @@ async function finish(
   await hooks.step?.('swap');
   signal?.throwIfAborted();
   return (await inTransaction(executor, () => swap(executor, wanted, building.id))) ? rows : null;
+}
+
+/** A table or a function is called otherwise, or is gone. */
+const isMissing = (error: unknown): boolean =>
+  ([SqlState.undefinedTable, SqlState.undefinedFunction] as unknown[]).includes(sqlStateOf(error));
+
+async function isOver(executor: SqlExecutor, { id }: RegisteredTview): Promise<boolean> {
+  const now = (await loadRegistry(executor)).tviews.find((tview) => tview.id === id);
+  return now?.construction == null;
 }
 
 /** Division by zero, a key twice, a constraint of the table: what another attempt ends with as well. */

@@ -280,13 +280,16 @@ export async function requireTview(
 /** The table in schema tviews with the keys that are to be filled. */
 export const fillName = (tview: number): string => `fill_${tview}`;
 
-/** What is being built to be a tview of this name. */
+/** What is being built beside, to be a tview of this name. */
 export const constructionFor = (
   { tviews }: Registry,
   { schema, name }: QualifiedName,
 ): RegisteredTview | undefined =>
   tviews.find(
-    ({ construction }) => construction?.becomes.schema === schema && construction.becomes.name === name,
+    (tview) =>
+      isBeside(tview) &&
+      tview.construction!.becomes.schema === schema &&
+      tview.construction!.becomes.name === name,
   );
 
 /** The registry with one of its tviews as it is now. */

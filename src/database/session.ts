@@ -45,6 +45,17 @@ export const rolledBack = <T>(
   work: () => Promise<T>,
 ): Promise<T> => between(executor, `BEGIN ISOLATION LEVEL READ COMMITTED ${access}`, work, 'ROLLBACK');
 
+/**
+ * Inside of a transaction, which has nothing of it afterwards, not its locks either: who goes on to lock tables against writers must
+ * not have them in hand, or a writer who truncates one, or changes it, and we would wait for each other.
+ */
+export async function undone<T>(executor: SqlExecutor, work: () => Promise<T>): Promise<T> {
+  await executor.query('SAVEPOINT tviews_undone');
+  const result = await work();
+  await executor.query('ROLLBACK TO SAVEPOINT tviews_undone; RELEASE SAVEPOINT tviews_undone');
+  return result;
+}
+
 async function between<T>(
   executor: SqlExecutor,
   begin: string,
@@ -88,6 +99,14 @@ export async function requireTransaction(executor: SqlExecutor, command: string)
       },
     );
   }
+}
+
+/** In milliseconds; 0: none. */
+export async function lockTimeout(executor: SqlExecutor): Promise<number> {
+  const [row] = await executor.query<{ limit: string }>(
+    `SELECT extract(epoch FROM pg_catalog.current_setting('lock_timeout')::interval) * 1000 AS limit`,
+  );
+  return Number(row!.limit);
 }
 
 /** Where what is created without a schema goes; null where the search_path has none that is there. */

@@ -1,5 +1,7 @@
 /** The moment in which what was built beside takes its name, and the place of the one that had it. */
-import { adoptParts, belongingsOf, copyValues, defaultGrants, refuseWhileUsed } from './belongings.ts';
+import type { QualifiedName } from '../definition/plan.ts';
+import { adoptParts, copyValues } from './adopted-parts.ts';
+import { belongingsOf, defaultGrants, giveAgain, refuseWhileUsed } from './belongings.ts';
 import { endConstruction } from './construction.ts';
 import { dropFunctions, dropRegistered, losingWithout, refuseWhileRead } from './drop.ts';
 import { exclude } from './exclusion.ts';
@@ -30,25 +32,30 @@ export async function swap(executor: SqlExecutor, wanted: Wanted, id: number): P
   const built = registry.tviews.find((tview) => tview.id === id);
   if (built?.construction == null) return false;
   requireInPlace(registry, built);
-  const existing = await findTview(executor, registry, wanted.table);
-  if (existing === undefined) await requireFree(executor, wanted);
-  else {
-    refuseWhileRead(registry, existing, 'replace');
-    await refuseWhileUsed(executor, existing);
+  const found = await findTview(executor, registry, wanted.table);
+  await requireFree(executor, wanted, found ?? null);
+  if (found !== undefined) {
+    refuseWhileRead(registry, found, 'replace');
+    await refuseWhileUsed(executor, found);
   }
   await withSettings(executor, { search_path: '' }, async () => {
-    await excludeBoth(executor, registry, built, existing);
+    await excludeBoth(executor, registry, built, found);
     const plan = { ...built.plan, table: wanted.table, view: wanted.view };
-    const columns = plan.columns.map(({ name }) => name);
+    const existing = found === undefined ? undefined : await withViewCalled(executor, found, wanted.view);
     let given: readonly string[];
     let keyName = defaultKeyName(wanted.table.name);
     let rest = registry;
     if (existing === undefined) given = await defaultGrants(executor, built, plan);
     else {
       // What was added or changed since it began.
-      await adoptParts(executor, existing, { plan: built.plan, table: built.plan.table });
+      const named = await adoptParts(
+        executor,
+        existing,
+        { plan: built.plan, table: built.plan.table },
+        plan.table.schema,
+      );
       await copyValues(executor, existing, built, null);
-      given = await belongingsOf(executor, existing, columns);
+      given = [...named, ...(await belongingsOf(executor, existing, plan))];
       keyName = (await keyNameOf(executor, existing.oid)) ?? keyName;
       rest = await dropRegistered(executor, registry, existing);
     }
@@ -74,7 +81,7 @@ export async function swap(executor: SqlExecutor, wanted: Wanted, id: number): P
     await generateFlush(executor, changed);
     // They are called after its name.
     await dropFunctions(executor, built.plan.table.name, id);
-    for (const command of given) await executor.query(command);
+    await giveAgain(executor, existing ?? named, given);
   });
   return true;
 }
@@ -98,6 +105,22 @@ async function excludeBoth(
     ],
     losing: [...losingWithout(registry, ...old), ...oldTables],
   });
+}
+
+/** Where the table alone was renamed: as PostgreSQL names what belongs to the view, it is given to the new one. */
+async function withViewCalled(
+  executor: SqlExecutor,
+  tview: RegisteredTview,
+  { schema, name }: QualifiedName,
+): Promise<RegisteredTview> {
+  const { view } = tview;
+  if (view === null || (view.schema === schema && view.name === name)) return tview;
+  const moving = `v_replaced_${tview.id}`;
+  await executor.query(`
+    ALTER VIEW ${quoteQualified(view)} RENAME TO ${moving};
+    ALTER VIEW ${quoteQualified({ schema: view.schema, name: moving })} SET SCHEMA ${quoteIdentifier(schema)};
+    ALTER VIEW ${quoteQualified({ schema, name: moving })} RENAME TO ${quoteIdentifier(name)}`);
+  return { ...tview, view: { schema, name } };
 }
 
 async function rename(

@@ -349,6 +349,13 @@ async function refreshRows(
   // A flush looks at what it is told to, and does not know who is suspended.
   if (own === undefined) {
     const shown = writtenName(tview);
+    if (!(await loadRegistry(executor)).tviews.some(({ id }) => id === tview.id)) {
+      throw new TviewsError(
+        SqlState.objectNotInPrerequisiteState,
+        `tview ${shown} was replaced or dropped just now`,
+        { hint: 'Try again.' },
+      );
+    }
     throw new TviewsError(SqlState.objectNotInPrerequisiteState, `tview ${shown} is suspended`, {
       hint: `Run "tviews resume ${shown}", which computes every row as well.`,
     });

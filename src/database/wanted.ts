@@ -98,12 +98,17 @@ async function listedTables(executor: SqlExecutor, { fullRefresh = [] }: CreateT
   return oids;
 }
 
-/** Of names that no tview has. */
-export async function requireFree(executor: SqlExecutor, { statement, table, view }: Wanted): Promise<void> {
+/** The names of both, but for those of the tview that is to be replaced. */
+export async function requireFree(
+  executor: SqlExecutor,
+  { statement, table, view }: Wanted,
+  existing: RegisteredTview | null,
+): Promise<void> {
   for (const name of [table, view]) {
     const [row] = await executor.query<{ taken: boolean }>(
-      'SELECT pg_catalog.to_regclass($1) IS NOT NULL AS taken',
-      [quoteQualified(name)],
+      `SELECT t.relation IS NOT NULL AND t.relation::oid <> ALL ($2::oid[]) AS taken
+       FROM pg_catalog.to_regclass($1) AS t (relation)`,
+      [quoteQualified(name), existing === null ? [] : [existing.oid, existing.viewOid]],
     );
     if (!row!.taken) continue;
     throw new TviewsError(SqlState.duplicateTable, `relation "${name.name}" already exists`, {

@@ -10,10 +10,9 @@ WITH relation AS (
   JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
   WHERE a.attname = ANY ($5::text[])
 ), command (rank, text) AS (
-  SELECT 1, format('ALTER TABLE %s SET (%s)', r.name, option)
+  SELECT 1, format('ALTER %s %s SET (%s)', CASE r.relkind WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END, r.name, option)
   FROM relation AS r
   CROSS JOIN LATERAL unnest(r.reloptions) AS option
-  WHERE r.relkind = 'r'
   UNION ALL
   SELECT 1, format('ALTER TABLE %s %s ROW LEVEL SECURITY', r.name, verb)
   FROM relation AS r

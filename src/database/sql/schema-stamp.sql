@@ -39,6 +39,15 @@ WITH RECURSIVE read AS (
   UNION ALL
   SELECT pg_catalog.concat_ws('/', 'schema', n.oid, n.xmin) FROM pg_catalog.pg_namespace AS n
   UNION ALL
+  -- Not of tables, nor arrays: those come with each table.
+  SELECT pg_catalog.concat_ws('/', 'type', t.oid, t.xmin)
+  FROM pg_catalog.pg_type AS t
+  WHERE t.typtype <> 'c' AND (t.typtype <> 'b' OR t.typcategory <> 'A') AND t.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace
+  UNION ALL
+  SELECT pg_catalog.concat_ws('/', 'collation', l.oid, l.xmin)
+  FROM pg_catalog.pg_collation AS l
+  WHERE l.collnamespace <> 'pg_catalog'::pg_catalog.regnamespace
+  UNION ALL
   SELECT pg_catalog.concat_ws('/', 'label', e.oid, e.xmin) FROM pg_catalog.pg_enum AS e
   UNION ALL
   SELECT pg_catalog.concat_ws('/', 'cast', k.oid, k.xmin) FROM pg_catalog.pg_cast AS k

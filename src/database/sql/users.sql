@@ -1,6 +1,10 @@
 -- What keeps a table ($1) or a view ($2) from being dropped, or would go with it unsaid, as PostgreSQL names it. A view is
--- named in place of its rule.
-SELECT DISTINCT
+-- named in place of its rule. And what shows its rows as those of a partition or child.
+SELECT pg_catalog.pg_describe_object('pg_catalog.pg_class'::pg_catalog.regclass, i.inhparent, 0) AS name
+FROM pg_catalog.pg_inherits AS i
+WHERE i.inhrelid = $1::oid
+UNION
+SELECT
   CASE
     WHEN w.ev_class IS NOT NULL THEN pg_catalog.pg_describe_object('pg_catalog.pg_class'::pg_catalog.regclass, w.ev_class, 0)
     ELSE pg_catalog.pg_describe_object(d.classid, d.objid, 0)

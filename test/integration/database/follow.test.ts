@@ -1,13 +1,16 @@
 /** Changes of the schema made past the proxy: what `tviews init` makes of them. */
 import type pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { dropTview } from '../../../src/database/drop.ts';
 import { status } from '../../../src/database/list.ts';
 import { init } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import { repairPending } from '../../../src/database/repair.ts';
+import { inTransaction } from '../../../src/database/session.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
 import { divergence } from '../../kit/oracle.ts';
 import { changes, changingSchema, expectExact, type Name, names } from './schema-changes.ts';
+import { untilWaiting } from './support.ts';
 
 let database: FreshDatabase;
 let owner: pg.Client;
@@ -73,6 +76,46 @@ test('another table in the place of one that was renamed, and a writer in betwee
   await init(executorOf(owner));
   await repairPending(executorOf(owner));
   await expectExact(owner, { outcomes: {} });
+});
+
+test('what is left to be looked at, by the names of then, is not lost', async () => {
+  // Of which the two writers would change the same row.
+  const statement = { kind: 'drop', ifExists: false, schema: null, name: 'tv_category' } as const;
+  await inTransaction(executorOf(owner), () => dropTview(executorOf(owner), statement));
+  const keeping = await database.client();
+  await keeping.query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM category');
+  await owner.query(`INSERT INTO product (id, category, name) VALUES (50, 2, 'not in his snapshot')`);
+  await keeping.query(`UPDATE category SET name = 'renamed' WHERE id = 2; COMMIT`);
+  await owner.query('ALTER TABLE category RENAME id TO pk');
+  await init(executorOf(owner));
+  await repairPending(executorOf(owner));
+  await expectExact(owner, { outcomes: { tv_category: 'refused' } });
+});
+
+describe('a writer who is waited for, and goes on to what has been looked at', () => {
+  const meanwhile = async (statement: string): Promise<void> => {
+    const writer = await database.client();
+    await writer.query('BEGIN; LOCK TABLE category IN ROW EXCLUSIVE MODE');
+    const done = init(executorOf(owner));
+    await untilWaiting(owner, writer);
+    // So that he looks for a deadlock when it waits for him once more.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await writer.query(statement);
+    await writer.query('COMMIT');
+    await done;
+    await repairPending(executorOf(owner));
+    await owner.query(`UPDATE product SET category = 1`);
+    await expectExact(owner, { outcomes: {} });
+  };
+
+  test('to change it, is not ended', async () => {
+    await owner.query('ALTER TABLE product RENAME name TO title');
+    await meanwhile('ALTER TABLE review ADD COLUMN more int');
+  });
+
+  test('to write it, is not ended', async () => {
+    await meanwhile(`SELECT pg_sleep(1); UPDATE product SET name = 'late'; UPDATE review SET rating = 2`);
+  });
 });
 
 describe('a plan whose oids and numbers mean nothing here', () => {

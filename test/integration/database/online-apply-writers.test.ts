@@ -1,6 +1,7 @@
 /** `tviews apply` while others write and read: nothing is missed, nobody sees what is not whole, nobody waits for longer than a moment. */
 import type pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { SqlExecutor } from '../../../src/database/executor.ts';
 import { init } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import {
@@ -9,6 +10,7 @@ import {
   type OnlineHooks,
   type OnlineStep,
 } from '../../../src/database/online-apply.ts';
+import { rebuild } from '../../../src/database/verify.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
 import { apply, create, productDefinition, shortDefinition, tables, untilWaiting } from './support.ts';
@@ -250,6 +252,44 @@ describe('locks', () => {
     expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
   });
 
+  test('a writer who goes on to truncate another source while it waits for him is not ended', async () => {
+    const writer = await database.client();
+    await writer.query(`BEGIN; UPDATE tb_category SET name = 'x' WHERE pk_category = 1`);
+    const applied = applying(owner, productDefinition);
+    await untilWaiting(owner, writer);
+    // So that he looks for a deadlock when it waits for him once more.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await writer.query('TRUNCATE tb_review');
+    await writer.query('COMMIT');
+    expect(await applied).toMatchObject({ action: 'created' });
+    expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+  });
+
+  test('a batch that meets somebody who has flushed one of its keys, and thinks, keeps nobody else waiting', async () => {
+    const [holder, other] = [await database.client(database.app), await database.client(database.app)];
+    await other.query(`SET lock_timeout = '5s'`);
+    let written: Promise<void> | undefined;
+    const progress = async (filled: number): Promise<void> => {
+      if (filled === 0 || written !== undefined) return;
+      await holder.query(
+        `BEGIN; UPDATE tb_product SET name = 'held' WHERE pk_product = 110; SET CONSTRAINTS ALL IMMEDIATE`,
+      );
+      written = untilWaiting(owner, other).then(async () => {
+        // Of keys whose locks come before that one's, and behind.
+        for (let key = 111; key < 180; key++)
+          await other.query(`UPDATE tb_product SET name = 'other' WHERE pk_product = ${key}`);
+        await holder.query('COMMIT');
+      });
+    };
+    try {
+      expect(await applying(owner, productDefinition, { progress })).toMatchObject({ action: 'created' });
+    } finally {
+      await holder.end();
+    }
+    await written;
+    expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+  });
+
   test('a reader who keeps his snapshot keeps the swap waiting, and sees what was there until he is done', async () => {
     await apply(owner, 'tv_product', productDefinition);
     const reader = await database.client();
@@ -284,6 +324,25 @@ test('two who apply at once share the work', async () => {
   expect(rows).toEqual([]);
 });
 
+test.each([
+  'before the first batch',
+  'behind the last',
+] as const)('of two who apply at once the one who is slower, %s, finds it done', async (when) => {
+  const other = await database.client();
+  let first: Promise<Applied> | undefined;
+  const pause = async (): Promise<void> => {
+    first ??= applying(other, productDefinition);
+    await first;
+  };
+  const slower = await applying(owner, productDefinition, {
+    step: (step) => (step === 'fill' && when === 'before the first batch' ? pause() : undefined),
+    progress: (filled, keys) => (filled === keys && when === 'behind the last' ? pause() : undefined),
+  });
+  expect(await first).toMatchObject({ action: 'created' });
+  expect(slower).toMatchObject({ action: 'unchanged' });
+  expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+});
+
 test('of two who apply different definitions at once one wins, and the other is told', async () => {
   const other = await database.client();
   const both = await Promise.allSettled([
@@ -295,6 +354,40 @@ test('of two who apply different definitions at once one wins, and the other is 
     if (one.status === 'rejected') expect(one.reason).toMatchObject({ code: '55000' });
   }
   expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+  expect((await owner.query('SELECT FROM tviews.construction')).rows).toEqual([]);
+});
+
+test('a rebuild of a tview that is replaced as it begins says so', async () => {
+  await applying(owner, productDefinition);
+  const other = await database.client();
+  const { query } = executorOf(owner);
+  let replaced = false;
+  const meanwhile: SqlExecutor = {
+    query: async (text, values) => {
+      if (text.includes('tviews.flush(') && !replaced) {
+        replaced = true;
+        await applying(other, shortDefinition);
+      }
+      return await query(text, values);
+    },
+  };
+  await expect(rebuild(meanwhile, 'shop.tv_product')).rejects.toMatchObject({
+    code: '55000',
+    message: 'tview shop.tv_product was replaced or dropped just now',
+  });
+});
+
+test('a tview of another role is not replaced, and nothing is built for it', async () => {
+  const superuser = await database.client(database.superuser);
+  await superuser.query(`
+    GRANT ${database.owner.role} TO ${database.app.role};
+    GRANT CREATE ON SCHEMA shop TO ${database.app.role}`);
+  const app = await database.client(database.app);
+  await applying(app, productDefinition);
+  await expect(applying(owner, shortDefinition)).rejects.toMatchObject({
+    code: '42501',
+    hint: `Connect as a member of role ${database.app.role}.`,
+  });
   expect((await owner.query('SELECT FROM tviews.construction')).rows).toEqual([]);
 });
 

@@ -234,6 +234,24 @@ describe('interrupted', () => {
     expect(await leftovers()).toEqual([]);
   });
 
+  test('columns that were added and are not filled yet, and another definition: it is replaced', async () => {
+    await applying('tv_product', productDefinition);
+    await interruptedAt('batch', 'tv_product', productDefinition.replace('AS data', 'AS data, p.price'));
+    expect(await applying('tv_product', shortDefinition)).toMatchObject({ action: 'replaced' });
+    expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+    expect(await leftovers()).toEqual([]);
+  });
+
+  test('the same, and back: they are filled, and what was built beside goes', async () => {
+    const longer = productDefinition.replace('AS data', 'AS data, p.price');
+    await applying('tv_product', productDefinition);
+    await interruptedAt('batch', 'tv_product', longer);
+    await interruptedAt('batch', 'tv_product', shortDefinition);
+    expect(await applying('tv_product', longer)).toMatchObject({ action: 'altered' });
+    expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+    expect(await leftovers()).toEqual([]);
+  });
+
   test.each([
     'DROP TVIEW of what it is to be',
     'DROP TVIEW of what it is called now',
@@ -294,7 +312,9 @@ describe('what people have given the table is kept', () => {
         (SELECT jsonb_agg(pg_get_triggerdef(t.oid) ORDER BY t.tgname) FROM pg_trigger t WHERE t.tgrelid = c.oid) AS triggers,
         (SELECT jsonb_agg(to_jsonb(p) ORDER BY p.policyname) FROM pg_policies p WHERE p.tablename = c.relname) AS policies,
         obj_description(c.oid) AS comment, col_description(c.oid, 1) AS "column comment",
+        (SELECT attnotnull FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'data') AS "not null",
         obj_description('v_product'::regclass) AS "view comment",
+        (SELECT reloptions FROM pg_class v WHERE v.oid = 'v_product'::regclass) AS "view options",
         (SELECT jsonb_agg(a::text ORDER BY a::text) FROM unnest(c.relacl) a WHERE a::text !~ '^owner') AS grants,
         (SELECT jsonb_agg(a::text ORDER BY a::text) FROM pg_class v, unnest(v.relacl) a WHERE v.oid = 'v_product'::regclass AND a::text !~ '^owner') AS "view grants",
         (SELECT attacl::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'data') AS "column grants",
@@ -315,6 +335,8 @@ describe('what people have given the table is kept', () => {
       CREATE INDEX by_name ON tv_product ((data->>'name')) WHERE pk_product > 3;
       CREATE UNIQUE INDEX "By USING words" ON tv_product (words text_pattern_ops, pk_product);
       ALTER TABLE tv_product ADD CONSTRAINT has_data CHECK (data IS NOT NULL);
+      ALTER TABLE tv_product ALTER data SET NOT NULL;
+      ALTER VIEW v_product SET (security_barrier = true);
       ALTER TABLE tv_product ADD CONSTRAINT once UNIQUE (pk_product, note);
       CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
       CREATE TRIGGER telling AFTER UPDATE ON tv_product FOR EACH ROW EXECUTE FUNCTION told();
@@ -332,6 +354,8 @@ describe('what people have given the table is kept', () => {
       ALTER TABLE tv_product ENABLE TRIGGER tviews_guard`);
     const before = await kept();
     expect(before.values).toContainEqual([2, 'note 2', 'product 2']);
+    expect(before['not null']).toBe(true);
+    expect(before['view options']).toEqual(['security_barrier=true']);
     const other = `SELECT n.pk_product, jsonb_build_object('name', n.name, 'more', n.pk_product) AS data FROM named n`;
     expect(await applying('tv_product', other)).toMatchObject({ action: 'replaced' });
     expect(await kept()).toEqual(before);
@@ -361,10 +385,152 @@ describe('what people have given the table is kept', () => {
     ).rejects.toMatchObject({ code: '2BP01', detail: 'Its values go by the key, which is another now.' });
   });
 
+  test.each([
+    [
+      'CREATE POLICY few ON tv_product FOR SELECT USING (fk_category > 1)',
+      'its policy "few" could not be kept',
+    ],
+    [
+      'CREATE STATISTICS pair ON pk_product, fk_category FROM tv_product',
+      'its statistics object "pair" could not be kept',
+    ],
+    [
+      'ALTER TABLE tv_product ADD COLUMN n int GENERATED ALWAYS AS IDENTITY UNIQUE',
+      'its column "n" could not be kept',
+    ],
+    ['ALTER TABLE tv_product ADD COLUMN n serial', 'its column "n" could not be kept'],
+    [
+      'CREATE TABLE everything (pk_product int NOT NULL, data jsonb); ALTER TABLE tv_product INHERIT everything',
+      'because other objects depend on it',
+    ],
+  ])('or it is refused before anything is built: %s', async (gift, message) => {
+    await applying('tv_product', productDefinition);
+    await owner.query(gift);
+    await expect(applying('tv_product', shortDefinition)).rejects.toMatchObject({
+      code: '2BP01',
+      message: expect.stringContaining(message),
+    });
+    expect(await leftovers()).toEqual([]);
+  });
+
+  test('or, where it came while it was built, the swap says which', async () => {
+    await applying('tv_product', productDefinition);
+    const step = (at: OnlineStep): unknown =>
+      at === 'wait' ? owner.query(`CREATE POLICY few ON tv_product USING (data->>'name' <> '')`) : null;
+    const asText = `SELECT pk_product, name AS data FROM tb_product`;
+    await expect(applying('tv_product', asText, { step })).rejects.toMatchObject({
+      code: '2BP01',
+      detail: expect.stringMatching(
+        /^PostgreSQL says: operator does not exist: text ->> text, of: CREATE POLICY few /,
+      ),
+    });
+    await owner.query('DROP POLICY few ON tv_product');
+    expect(await applying('tv_product', asText)).toMatchObject({ action: 'replaced' });
+    expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+  });
+
+  test('and if the new rows do not fit it, no writer is the first to be told', async () => {
+    await applying('tv_product', productDefinition);
+    await owner.query(`ALTER TABLE tv_product ADD CONSTRAINT rated CHECK (data ? 'ratings')`);
+    const steps: OnlineStep[] = [];
+    await expect(
+      applying('tv_product', shortDefinition, { step: (at) => steps.push(at) }),
+    ).rejects.toMatchObject({
+      code: '23514',
+      message: 'rows of the definition do not fit a constraint of tview shop.tv_product',
+    });
+    expect(steps).toEqual(['check']);
+    expect(await leftovers()).toEqual([]);
+  });
+
+  test('whatever an index or a constraint is called, and however often it changes', async () => {
+    await applying('tv_product', productDefinition);
+    const given = `
+      -- As tables and indexes of ours are called.
+      CREATE INDEX source ON tv_product (pk_product);
+      ALTER TABLE tv_product ADD COLUMN note text, ADD CONSTRAINT queue UNIQUE (note)`;
+    await owner.query(`${given};
+      CREATE INDEX first ON tv_product ((data->>'name')); CREATE INDEX second ON tv_product (pk_product, note);
+      ALTER TABLE tv_product ADD CONSTRAINT third UNIQUE (note, pk_product)`);
+    const meanwhile = (at: OnlineStep): unknown =>
+      at === 'wait'
+        ? owner.query(`
+            DROP INDEX first, second; CREATE INDEX first ON tv_product ((data->>'category'));
+            ALTER TABLE tv_product DROP CONSTRAINT third`)
+        : null;
+    expect(await applying('tv_product', shortDefinition, { step: meanwhile })).toMatchObject({
+      action: 'replaced',
+    });
+    const { rows } = await owner.query<{ definition: string }>(`
+      SELECT substr(pg_get_indexdef(indexrelid), 8) AS definition FROM pg_index WHERE indrelid = 'tv_product'::regclass ORDER BY 1`);
+    expect(rows.map(({ definition }) => definition)).toEqual([
+      expect.stringMatching(/INDEX first ON .*category/),
+      expect.stringMatching(/INDEX source ON .*\(pk_product\)/),
+      expect.stringMatching(/INDEX queue ON .*\(note\)/),
+      expect.stringMatching(/INDEX tv_product_pkey ON/),
+    ]);
+    expect(
+      (
+        await owner.query(
+          `SELECT conname FROM pg_constraint WHERE conrelid = 'tv_product'::regclass AND contype = 'u'`,
+        )
+      ).rows,
+    ).toEqual([{ conname: 'queue' }]);
+  });
+
   test('and of a new one everybody gets what the administrator has said', async () => {
     await applying('tv_product', productDefinition);
     const app = await database.client(database.app);
     expect((await app.query('SELECT FROM tv_product')).rowCount).toBe(20);
+  });
+});
+
+describe('a tview that was renamed is replaced under its name of now', () => {
+  const article = { schema: 'shop', name: 'tv_article' };
+  test.each([
+    ['its table alone', 'ALTER TABLE tv_product RENAME TO tv_article', article],
+    [
+      'both',
+      'ALTER TABLE tv_product RENAME TO tv_article; ALTER VIEW v_product RENAME TO v_article',
+      article,
+    ],
+    [
+      'moved to another schema',
+      'CREATE SCHEMA attic; ALTER TABLE tv_product SET SCHEMA attic',
+      { schema: 'attic', name: 'tv_product' },
+    ],
+  ])('%s', async (_, renaming, { schema, name }) => {
+    await applying('tv_product', productDefinition);
+    await owner.query(`COMMENT ON VIEW v_product IS 'the view'; ${renaming}`);
+    expect(await applying(name, shortDefinition, {}, { schema })).toMatchObject({ action: 'replaced' });
+    const view = `${schema}.${name.replace('tv_', 'v_')}`;
+    const { rows } = await owner.query('SELECT obj_description(to_regclass($1)) AS comment', [view]);
+    expect(rows).toEqual([{ comment: 'the view' }]);
+    expect(await divergence(owner, `${schema}.${name}`)).toEqual(inStep);
+    expect(await leftovers()).toEqual([]);
+  });
+
+  test('by the statement, too', async () => {
+    await applying('tv_product', productDefinition);
+    await owner.query('ALTER TABLE tv_product RENAME TO tv_article');
+    expect(await apply(owner, 'tv_article', shortDefinition, { ifExists: 'replace' })).toMatchObject({
+      action: 'replaced',
+    });
+    const app = await database.client(database.app);
+    expect((await app.query('SELECT FROM tv_article')).rowCount).toBe(20);
+  });
+
+  test('unless the name of its view is taken, which is found before anything is built', async () => {
+    await applying('tv_product', productDefinition);
+    await owner.query(
+      'ALTER TABLE tv_product RENAME TO tv_article; CREATE VIEW v_article AS SELECT 1 AS one',
+    );
+    await init(executorOf(owner));
+    await expect(applying('tv_article', shortDefinition)).rejects.toMatchObject({
+      code: '42P07',
+      message: 'relation "v_article" already exists',
+    });
+    expect(await leftovers()).toEqual([]);
   });
 });
 

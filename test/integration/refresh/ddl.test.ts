@@ -7,8 +7,10 @@ import type pg from 'pg';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { status } from '../../../src/database/list.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
+import { applyText } from '../../kit/blog.ts';
 import { connectTo, long } from '../../kit/clients.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
+import { divergence, inStep } from '../../kit/oracle.ts';
 import { type TestProxy, testProxy } from '../../kit/proxy.ts';
 import { changes, changingSchema, expectExact, untilExact } from '../database/schema-changes.ts';
 
@@ -76,6 +78,23 @@ describe('DDL', () => {
     await client.query('ROLLBACK');
     await client.query('UPDATE product SET category = 1');
     await expectExact(owner, renamed);
+  });
+
+  test('of a type by whose name rows are computed', async () => {
+    await owner.query(`
+      CREATE TYPE grade AS ENUM ('good', 'bad');
+      CREATE TABLE graded (grade grade PRIMARY KEY, word text);
+      INSERT INTO graded VALUES ('good', '+'), ('bad', '-')`);
+    await applyText(
+      owner,
+      `CREATE TVIEW tv_graded WITH (key = 'grade') AS SELECT g.grade, g.word FROM graded g`,
+    );
+    // Has looked once, and remembers what there was.
+    await client.query('ALTER TABLE product ADD COLUMN weight int');
+    await client.query('ALTER TYPE grade RENAME TO mark');
+    await untilFollowed();
+    await client.query(`UPDATE graded SET word = word || '!'`);
+    expect(await divergence(owner, 'shop.tv_graded')).toEqual(inStep);
   });
 
   test('several statements in one message', async () => {
@@ -182,6 +201,28 @@ describe('DDL', () => {
     await client.query(`UPDATE tag SET article = 3 WHERE article = 5`);
     await inTransaction(() => resumeTview(executorOf(owner), 'shop.tv_tag'));
     await client.query(`UPDATE tag SET article = 4 WHERE article = 3 AND word = 'word 4'`);
+    await expectExact(owner, renamed);
+  });
+
+  test('while another migration is under way: that one is not ended, and both are followed', async () => {
+    await client.query('ALTER TABLE product ADD COLUMN weight int');
+    await owner.query('BEGIN; ALTER TABLE review ADD COLUMN more int');
+    const changed = client.query('ALTER TABLE tag RENAME word TO term');
+    const watcher = await database.client();
+    const isWaiting = async (): Promise<boolean> => {
+      const { rows } = await watcher.query(
+        `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tviews schema' AND wait_event_type = 'Lock'`,
+      );
+      return rows.length > 0;
+    };
+    while (!(await isWaiting())) await new Promise((resolve) => setTimeout(resolve, 20));
+    // The one who waits first would look for a deadlock first, and find none yet.
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    await owner.query('ALTER TABLE product RENAME name TO title');
+    await owner.query('COMMIT');
+    await changed;
+    await untilFollowed();
+    await client.query(`UPDATE product SET title = title || '!'; UPDATE tag SET term = term || '!'`);
     await expectExact(owner, renamed);
   });
 
