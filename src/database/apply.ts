@@ -6,6 +6,7 @@
 import type { Advice, CreateTview, QualifiedName, RefreshPlan } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { grantsOn } from './belongings.ts';
+import { requireExpected } from './construction.ts';
 import { addGuard, addKey, createTable, install, nextId } from './create.ts';
 import { dropConstruction, dropRegistered, dropTview, losingWithout, refuseWhileRead } from './drop.ts';
 import { exclude } from './exclusion.ts';
@@ -24,7 +25,7 @@ import {
   sourcesOf,
   tablesBelow,
 } from './registry.ts';
-import { inTransaction, requireTransaction, withSettings } from './session.ts';
+import { inTransaction, requireTransaction, undone, withSettings } from './session.ts';
 import { computeSettings } from './settings.ts';
 import {
   type Compile,
@@ -38,7 +39,7 @@ import {
   withProbe,
 } from './wanted.ts';
 
-export type ApplyStep = 'compile' | 'lock' | 'capture' | 'fill';
+export type ApplyStep = 'lock' | 'compile' | 'capture' | 'fill';
 
 export interface ApplyHooks {
   readonly compile?: Compile;
@@ -71,7 +72,10 @@ export async function applyTview(
   requireOthersWhole(registry, existing, constructionFor(registry, wanted.table));
   if (existing === undefined) {
     await requireFree(executor, wanted, null);
-    return await create(executor, registry, wanted, hooks, null);
+    const expected = await undone(executor, () =>
+      withProbe(executor, registry, wanted, async ({ plan }) => plan),
+    );
+    return await create(executor, registry, wanted, hooks, { existing: null, expected });
   }
 
   const same = {
@@ -82,26 +86,19 @@ export async function applyTview(
   };
   if (statement.ifExists === 'skip') return { ...same, action: 'skipped' };
   if (statement.ifExists === 'error') requireInPlace(registry, existing);
-  const { change, sources } = await withProbe(executor, registry, wanted, async (probe) => ({
-    change: await changeTo(executor, registry, existing, wanted, probe),
-    sources: probe.plan.sources,
-  }));
+  const { change, expected } = await undone(executor, () =>
+    withProbe(executor, registry, wanted, async (probe) => ({
+      change: await changeTo(executor, registry, existing, wanted, probe),
+      expected: probe.plan,
+    })),
+  );
   if (change.kind === 'none') {
     await followFamilies(executor, registry, existing);
     return { ...same, action: 'unchanged' };
   }
   refuseOther(wanted, existing);
   refuseWhileRead(registry, existing, 'replace');
-  const grants = await grantsOn(executor, existing, wanted.table);
-  const construction = constructionFor(registry, wanted.table);
-  // For all steps at once: with the tables of the old definition in hand, we would wait for those of the new one.
-  const gone = construction === undefined ? [existing] : [existing, construction];
-  await exclude(executor, {
-    tables: tablesBelow(registry, [...gone.flatMap((tview) => sourcesOf(registry, tview)), ...sources]),
-    losing: losingWithout(registry, ...gone),
-  });
-  const rest = await dropRegistered(executor, registry, existing);
-  return await create(executor, rest, wanted, hooks, grants);
+  return await create(executor, registry, wanted, hooks, { existing, expected });
 }
 
 /** The same in a transaction of its own. */
@@ -133,37 +130,54 @@ export function refuseOther({ statement, table }: Wanted, existing: RegisteredTv
   );
 }
 
-/** @param grants on the tview whose place it takes */
+/** `existing`: whose place it takes. `expected`: what its definition compiled to, by locks that are given back. */
+interface Place {
+  readonly existing: RegisteredTview | null;
+  readonly expected: RefreshPlan;
+}
+
 async function create(
   executor: SqlExecutor,
   registry: Registry,
   wanted: Wanted,
   hooks: ApplyHooks,
-  grants: readonly string[] | null,
+  { existing, expected }: Place,
 ): Promise<Applied> {
   const { statement, table, view } = wanted;
+  const grants = existing === null ? [] : await grantsOn(executor, existing, table);
+  const construction = constructionFor(registry, table);
+  const gone = [existing, construction].flatMap((tview) => tview ?? []);
+
+  hooks.step?.('lock', table);
+  // A transaction that has written a source before its capture was there, or was as wide as this tview needs, owes us
+  // a change nobody has recorded. This lock waits until all of those are over, and keeps new ones out until we commit.
+  // Tables behind tviews that we read count too: their writers may be about to flush with a flush that knows nothing of
+  // us. All steps below take the same locks, or lesser ones; taken here, all at once and in one order, nothing is half done, and
+  // nobody we wait for waits for us.
+  await exclude(executor, {
+    tables: tablesBelow(registry, [
+      ...gone.flatMap((tview) => sourcesOf(registry, tview)),
+      ...expected.sources,
+    ]),
+    losing: gone.length === 0 ? [] : losingWithout(registry, ...gone),
+  });
+  const others = existing === null ? registry : await dropRegistered(executor, registry, existing);
   // What is being built for the name ends with it.
-  const rest = await dropConstruction(executor, registry, table);
+  const rest = await dropConstruction(executor, others, table);
   await createView(executor, view, statement.query);
   return await withSettings(executor, { search_path: '' }, async () => {
     hooks.step?.('compile', table);
     const plan = await compileWanted(executor, rest, wanted, view);
+    requireExpected(plan, expected);
     await createTable(executor, plan);
-
-    hooks.step?.('lock', table);
-    // A transaction that has written a source before its capture was there, or was as wide as this tview needs, owes us
-    // a change nobody has recorded. This lock waits until all of those are over, and keeps new ones out until we commit.
-    // Tables behind tviews that we read count too: their writers may be about to flush with a flush that knows nothing of
-    // us. The triggers below take the same lock; taken here, all at once and in one order, nothing is half done.
-    await exclude(executor, { tables: tablesBelow(rest, plan.sources) });
 
     hooks.step?.('capture', table);
     await install(executor, rest, statement, plan, await nextId(executor));
 
     hooks.step?.('fill', table);
     const rows = await fill(executor, plan);
-    for (const grant of grants ?? []) await executor.query(grant);
-    const action = grants === null ? 'created' : 'replaced';
+    for (const grant of grants) await executor.query(grant);
+    const action = existing === null ? 'created' : 'replaced';
     return { action, isSuspended: false, table, advice: plan.advice, rows };
   });
 }

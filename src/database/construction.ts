@@ -59,7 +59,7 @@ export async function beginBeside(
 }
 
 /** Until the sources were locked, a name may have become another table's, whose writers are not out. */
-function requireExpected(plan: RefreshPlan, expected: RefreshPlan): void {
+export function requireExpected(plan: RefreshPlan, expected: RefreshPlan): void {
   const facts = ({ columns, key, sources }: RefreshPlan) => [
     columns,
     key,

@@ -252,10 +252,13 @@ describe('locks', () => {
     expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
   });
 
-  test('a writer who goes on to truncate another source while it waits for him is not ended', async () => {
+  test.each([
+    ['tviews apply', () => applying(owner, productDefinition)],
+    ['CREATE TVIEW', () => apply(owner, 'tv_product', productDefinition)],
+  ] as const)('a writer who goes on to truncate another source while %s waits for him is not ended', async (_, create) => {
     const writer = await database.client();
     await writer.query(`BEGIN; UPDATE tb_category SET name = 'x' WHERE pk_category = 1`);
-    const applied = applying(owner, productDefinition);
+    const applied = create();
     await untilWaiting(owner, writer);
     // So that he looks for a deadlock when it waits for him once more.
     await new Promise((resolve) => setTimeout(resolve, 300));
