@@ -22,6 +22,7 @@ const wanted = Number(process.env.TVIEWS_TEST_DEFINITIONS ?? usual);
 const batchSize = 25;
 const scriptsPerBatch = 3;
 const batchesPerDatabase = 40;
+const batchesPerSummary = 200;
 
 /** Why a definition is refused even with full_refresh = '*': all there may be. */
 const refusedEvenSo = /^relation .* is read in a way that is not supported|^key column "k2?" has type/;
@@ -153,6 +154,14 @@ async function runScript({ initial, change }: ReturnType<typeof randomScript>): 
 const missedBy = ({ number }: Trial, plan: RefreshPlan): string =>
   `(SELECT definition, key FROM changed_ WHERE definition = ${number} EXCEPT ${derivedKeys(plan, number, every(number))})`;
 
+const madeOf = (tally: Tally): number => tally.of('derived') + tally.of('with full_refresh');
+const percent = (part: number, whole: number): string => `${((100 * part) / whole).toFixed(1)} %`;
+
+function summaryOf(tally: Tally): string {
+  const made = madeOf(tally);
+  return `${made} definitions: ${percent(tally.of('derived'), made)} derived, the others with full_refresh; ${tally.of('refused')} refused, ${tally.of('not accepted by PostgreSQL')} not accepted by PostgreSQL, ${tally.of('changed keys')} changed keys`;
+}
+
 test(`of ${wanted} definitions no key of a changed row is missed (seed ${seed})`, async () => {
   const tally = new Tally();
   for (let batch = 0, made = 0; made < wanted; batch++) {
@@ -199,12 +208,12 @@ test(`of ${wanted} definitions no key of a changed row is missed (seed ${seed})`
       }
     }
     await client.query('ROLLBACK; DEALLOCATE look; DEALLOCATE compare');
+    // A run of hours that is cut off has said something.
+    if (batch % batchesPerSummary === batchesPerSummary - 1) console.log(summaryOf(tally));
   }
-  const made = tally.of('derived') + tally.of('with full_refresh');
-  const percent = (part: number, whole: number): string => `${((100 * part) / whole).toFixed(1)} %`;
   console.log(
     [
-      `${made} definitions: ${percent(tally.of('derived'), made)} derived, the others with full_refresh; ${tally.of('refused')} refused, ${tally.of('not accepted by PostgreSQL')} not accepted by PostgreSQL, ${tally.of('changed keys')} changed keys`,
+      summaryOf(tally),
       ...tally
         .names('all ')
         .toSorted()
@@ -215,7 +224,7 @@ test(`of ${wanted} definitions no key of a changed row is missed (seed ${seed})`
     ].join('\n'),
   );
   // Otherwise the run said nothing.
-  expect(tally.of('changed keys')).toBeGreaterThan(made / 4);
+  expect(tally.of('changed keys')).toBeGreaterThan(madeOf(tally) / 4);
 }, 0);
 
 /** Of each construct that more is said of than a join: every occurrence is one that a change can come by. */
