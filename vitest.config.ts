@@ -13,8 +13,7 @@ export default defineConfig({
           globalSetup: ['test/kit/global-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          // Much of what they do is wait for each other's locks: two cores have time for a third.
-          maxWorkers: 3,
+          maxWorkers: 2,
         },
       },
       {
