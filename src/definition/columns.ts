@@ -70,13 +70,6 @@ export function ofGroups(
   });
 }
 
-/** Of columns that are given a type in common with others. */
-export function converted({ name, origin }: NamedOrigin, isInexact: boolean): NamedOrigin {
-  if (origin.kind !== 'column') return { name, origin };
-  const isConverted = isInexact || origin.isConverted === 'inexactly' ? 'inexactly' : 'exactly';
-  return { name, origin: { ...origin, isConverted } };
-}
-
 export function computed(how: string): Origin {
   return { kind: 'computed', how };
 }

@@ -353,10 +353,10 @@ function asCalled(part: Written, name: string): Written {
 }
 
 /** A literal, with or without its type. Of numbers those that are not negative: SUBSTRING takes no other length. */
-const isConstant = (node: Node | undefined): boolean =>
-  node !== undefined &&
-  ('A_Const' in node ||
-    ('TypeCast' in node && node.TypeCast.arg !== undefined && 'A_Const' in node.TypeCast.arg));
+function isConstant(node: Node | undefined): boolean {
+  const value = node === undefined ? undefined : literalOf(node);
+  return value !== undefined && 'A_Const' in value;
+}
 
 const comparisons: ReadonlySet<string> = new Set(['=', '<>', '<', '>', '<=', '>=']);
 /** LIKE and regular expressions, as the server writes them. */

@@ -1,7 +1,7 @@
 /** What the walk over a definition (resolve.ts) writes down: occurrences, what must be equal, what is never null, what to tell people. */
 import type { RefusedDefinition } from '../errors/errors.ts';
 import type { CatalogColumn, CatalogRelation } from './catalog.ts';
-import { converted, type Occurrences } from './columns.ts';
+import type { Occurrences } from './columns.ts';
 import { columnsIn, shownExpression } from './expression.ts';
 import { kindOf } from './kinds.ts';
 import { noteForms } from './lint.ts';
@@ -85,8 +85,10 @@ export class Findings {
   }
 
   /** A column where it has been given a type in common with others, floats among them or not. */
-  converted(named: NamedOrigin, withFloats: boolean): NamedOrigin {
-    return converted(named, withFloats && !this.isFloat(named.origin));
+  converted({ name, origin }: NamedOrigin, withFloats: boolean): NamedOrigin {
+    if (origin.kind !== 'column') return { name, origin };
+    const isInexact = (withFloats && !this.isFloat(origin)) || origin.isConverted === 'inexactly';
+    return { name, origin: { ...origin, isConverted: isInexact ? 'inexactly' : 'exactly' } };
   }
 
   // Advice ----------------------------------------------------------------------------------------------------------

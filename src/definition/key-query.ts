@@ -38,13 +38,13 @@ export function writeKeyQuery(
     reads.add(name);
     return `changed.${quoteIdentifier(name)}`;
   };
-  // Images come without the source's collations; a link compares under the one its column has.
-  const collated = (occurrence: number, name: string): string => {
+  // A link compares under the collation that its column has.
+  const operand = (side: Operand): string => {
+    const { occurrence, column: name } = side;
     const { collation } = columnOf(occurrence, name);
-    const isImage = occurrence === path.occurrence && collation !== null;
-    return isImage ? `${column(occurrence, name)} COLLATE ${collation}` : column(occurrence, name);
+    const collate = occurrence === path.occurrence && collation !== null ? ` COLLATE ${collation}` : '';
+    return withCasts(`${column(occurrence, name)}${collate}`, side);
   };
-  const operand = (side: Operand): string => withCasts(collated(side.occurrence, side.column), side);
 
   const joins = path.hops.map(({ to, links }) => {
     const { relation } = definition.occurrences[to]!;
