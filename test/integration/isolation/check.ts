@@ -111,7 +111,7 @@ async function staysInStep(
         ? everyInterleaving(stepsOf(shape))
         : chooseInterleavings(stepsOf(shape), boundOf(shape, levels, locking), seed);
   const impossible = new Set<string>();
-  let wentThrough = 0;
+  let [ran, wentThrough] = [0, 0];
   for (const interleaving of interleavings) {
     if (beginsWithOne(impossible, interleaving)) continue;
     const outcome = await runOne(arena, shape, levels, interleaving);
@@ -124,7 +124,10 @@ async function staysInStep(
     }
     if (outcome.impossible !== null) impossible.add(outcome.impossible);
     if (outcome.errors.every((error) => error === null)) wentThrough += 1;
+    ran += 1;
   }
+  // Such a run takes minutes to hours, of which vitest says nothing before the end of a file.
+  if (runsAll) console.log(`${shape.name}, ${levelsOf(levels)}, ${nameOf(locking)}: ${ran} interleavings, none stale`);
   // Not where one was asked for.
   if (only === undefined) expect(wentThrough).toBeGreaterThan(0);
 }
