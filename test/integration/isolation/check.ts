@@ -127,7 +127,8 @@ async function staysInStep(
     ran += 1;
   }
   // Such a run takes minutes to hours, of which vitest says nothing before the end of a file.
-  if (runsAll) console.log(`${shape.name}, ${levelsOf(levels)}, ${nameOf(locking)}: ${ran} interleavings, none stale`);
+  if (runsAll)
+    console.log(`${shape.name}, ${levelsOf(levels)}, ${nameOf(locking)}: ${ran} interleavings, none stale`);
   // Not where one was asked for.
   if (only === undefined) expect(wentThrough).toBeGreaterThan(0);
 }
