@@ -8,11 +8,12 @@ import { SqlState, TviewsError } from '../errors/errors.ts';
 import { grantsOn } from './belongings.ts';
 import { requireExpected } from './construction.ts';
 import { addGuard, addKey, createTable, install, nextId } from './create.ts';
-import { dropConstruction, dropRegistered, dropTview, losingWithout, refuseWhileRead } from './drop.ts';
+import { dropTview, losingWithout, refuseWhileRead, removeRegistered } from './drop.ts';
 import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';
 import { changedFamilies } from './family.ts';
-import { generateCapture, generateFlush } from './generate.ts';
+import { generateFlush } from './generate.ts';
+import { generateCaptures } from './generate-captures.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
 import {
   constructionFor,
@@ -161,9 +162,9 @@ async function create(
     ]),
     losing: gone.length === 0 ? [] : losingWithout(registry, ...gone),
   });
-  const others = existing === null ? registry : await dropRegistered(executor, registry, existing);
+  let rest = registry;
   // What is being built for the name ends with it.
-  const rest = await dropConstruction(executor, others, table);
+  for (const tview of gone) rest = await removeRegistered(executor, rest, tview);
   await createView(executor, view, statement.query);
   return await withSettings(executor, { search_path: '' }, async () => {
     hooks.step?.('compile', table);
@@ -207,9 +208,14 @@ export async function followFamilies(
   registry: Registry,
   tview: RegisteredTview,
 ): Promise<void> {
-  const changed = (await changedFamilies(executor)).filter(({ source }) => tview.sourceIds.includes(source));
-  for (const { source } of changed) await generateCapture(executor, registry, source);
-  if (changed.length > 0) await generateFlush(executor, registry);
+  const changed = await changedFamilies(executor, tview.sourceIds);
+  if (changed.length === 0) return;
+  await generateCaptures(
+    executor,
+    registry,
+    changed.map(({ source }) => source),
+  );
+  await generateFlush(executor, registry);
 }
 
 export { dropTview };

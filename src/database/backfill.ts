@@ -16,7 +16,7 @@ import { imageExpression } from './image.ts';
 import { keysEqual, keysWithoutAsking } from './refresh-function.ts';
 import { fillName, isBeside, type RegisteredTview } from './registry.ts';
 import { flushForNoWriter } from './repair.ts';
-import { inTransaction, lockTimeout, setLocally, sqlStateOf, withSettings } from './session.ts';
+import { durations, inTransaction, setLocally, sqlStateOf, withSettings } from './session.ts';
 import { computeSettings } from './settings.ts';
 import { isCheaperWhole } from './verify.ts';
 
@@ -62,7 +62,7 @@ export async function fill(
     if (state === null) return null;
   }
   await options.step?.('fill');
-  const limit = await lockTimeout(executor);
+  const { lock_timeout: limit } = await durations(executor, 'lock_timeout');
   const whole = await isComputedWhole(executor, tview, state.keys!);
   let size = whole ? state.keys! : firstKeys;
   let analyzed = 0;

@@ -105,7 +105,10 @@ async function register(
     [quoteQualified(plan.table), quoteQualified(plan.view)],
   );
   const key = plan.key.map(({ name }) => name);
-  const keyOperators = await equalityOperators(executor, oids!.table, key);
+  const keyOperators = await equalityOperators(
+    executor,
+    key.map((name) => ({ relation: Number(oids!.table), name })),
+  );
   await executor.query(
     `INSERT INTO tviews.tview (
        id, schema, name, relation, view, key_columns, key_operators, requested_key, definition, plan

@@ -99,12 +99,35 @@ export function losingWithout(
   return registry.sources.filter(({ id }) => capturedSource(remaining, id) === undefined);
 }
 
+interface DropOptions {
+  readonly cascade?: boolean;
+}
+
 /** For a tview nobody reads. Gives the registry without it. */
 export async function dropRegistered(
   executor: SqlExecutor,
   registry: Registry,
   tview: RegisteredTview,
-  options: { cascade?: boolean } = {},
+  options: DropOptions = {},
+): Promise<Registry> {
+  return await withSettings(executor, { search_path: '' }, async () => {
+    // Whoever has written a source and not flushed yet still calls the refresh function we drop: wait for them.
+    await exclude(executor, {
+      tables: tablesBelow(registry, sourcesOf(registry, tview)),
+      losing: losingWithout(registry, tview),
+    });
+    const remaining = await removeRegistered(executor, registry, tview, options);
+    await generateFlush(executor, remaining);
+    return remaining;
+  });
+}
+
+/** The same for who has excluded its writers, and generates flush when something else has come in its place. */
+export async function removeRegistered(
+  executor: SqlExecutor,
+  registry: Registry,
+  tview: RegisteredTview,
+  options: DropOptions = {},
 ): Promise<Registry> {
   const tviews = registry.tviews.filter(({ id }) => id !== tview.id);
   const remaining: Registry = {
@@ -115,11 +138,6 @@ export async function dropRegistered(
   const orphaned = registry.sources.filter((source) => !remaining.sources.includes(source));
   const behaviour = options.cascade ? 'CASCADE' : 'RESTRICT';
   return await withSettings(executor, { search_path: '' }, async () => {
-    // Whoever has written a source and not flushed yet still calls the refresh function we drop: wait for them.
-    await exclude(executor, {
-      tables: tablesBelow(registry, sourcesOf(registry, tview)),
-      losing: losingWithout(registry, tview),
-    });
     await executor.query('DELETE FROM tviews.tview WHERE id = $1', [tview.id]);
     // By the names of now. Somebody may have dropped one of them, or a table of the definition with CASCADE.
     if (tview.table !== null) await executor.query(`DROP TABLE ${quoteQualified(tview.table)} ${behaviour}`);
@@ -127,7 +145,6 @@ export async function dropRegistered(
     // With the sources of before and the readers of after: a source that nobody reads loses its triggers.
     await generateSources(executor, { ...remaining, sources: registry.sources }, tview, { moved: 'leave' });
     await executor.query('DELETE FROM tviews.source WHERE id = ANY ($1)', [orphaned.map(({ id }) => id)]);
-    await generateFlush(executor, remaining);
     await dropFunctions(executor, tview.plan.table.name, tview.id);
     await executor.query(
       `DROP SEQUENCE tviews.${ticketName(tview.id)}; DROP TABLE IF EXISTS tviews.${fillName(tview.id)}`,

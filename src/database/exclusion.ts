@@ -12,7 +12,7 @@ import type { SqlExecutor } from './executor.ts';
 import { familyLocks } from './family.ts';
 import { quoteQualified } from './identifier.ts';
 import { gateNumber } from './locks.ts';
-import { lockTimeout, sqlStateOf, withSettings } from './session.ts';
+import { durations, sqlStateOf, withSettings } from './session.ts';
 
 export interface Exclusion {
   /** Sources, whose writers have to be over before we go on, with their partitions and heirs. */
@@ -23,8 +23,9 @@ export interface Exclusion {
   readonly gates?: { readonly lockSpace: number; readonly tviews: readonly number[] };
 }
 
-/** Of the time after which PostgreSQL looks for a deadlock (its usual second, or less), so much is waited for at the most. */
+/** Of the time after which PostgreSQL looks for a deadlock, or of its usual second, so much is waited for at the most. */
 const shareOfDeadlockTimeout = 0.6;
+const usualDeadlockTimeoutMs = 1_000;
 /** Between two attempts others go on for as long as they were kept waiting by one. */
 const restFactor = 1;
 /** Where writers follow each other so closely that there is no moment without one, we wait as any DDL does after so long. */
@@ -35,11 +36,12 @@ const patienceMs = 5_000;
  * @throws 55P03 where lock_timeout is set, and has passed; 40P01
  */
 export async function exclude(executor: SqlExecutor, exclusion: Exclusion): Promise<void> {
-  const [row] = await executor.query<{ attempt: string }>(
-    `SELECT LEAST(extract(epoch FROM pg_catalog.current_setting('deadlock_timeout')::interval), 1) * 1000 AS attempt`,
+  const { deadlock_timeout: deadlock, lock_timeout: limit } = await durations(
+    executor,
+    'deadlock_timeout',
+    'lock_timeout',
   );
-  const limit = await lockTimeout(executor);
-  const usual = Math.max(1, Math.round(Number(row!.attempt) * shareOfDeadlockTimeout));
+  const usual = Math.max(1, Math.round(Math.min(deadlock, usualDeadlockTimeoutMs) * shareOfDeadlockTimeout));
   const begun = performance.now();
   const patience = limit === 0 ? patienceMs : Math.min(limit, patienceMs);
   while (performance.now() - begun < patience) {
@@ -68,17 +70,16 @@ async function attempt(
   );
   const begun = performance.now();
   // Of the whole attempt: those we keep waiting from the first lock on do so until the last.
-  const take = async (lock: string, parameters?: readonly unknown[]): Promise<void> => {
+  const take = async (lock: string): Promise<void> => {
     const left = timeoutMs === null ? 0 : Math.max(1, Math.round(timeoutMs - (performance.now() - begun)));
-    await executor.query(`SELECT pg_catalog.set_config('lock_timeout', $1, true)`, [String(left)]);
-    await executor.query(lock, parameters);
+    await executor.query(`SET LOCAL lock_timeout = ${left}; ${lock}`);
   };
   await executor.query('SAVEPOINT tviews_exclusion');
   try {
     await withSettings(executor, { lock_timeout: '0' }, async () => {
       for (const { table, mode } of locks) await take(`LOCK TABLE ${quoteQualified(table)} IN ${mode} MODE`);
       for (const tview of gates?.tviews ?? []) {
-        await take('SELECT pg_catalog.pg_advisory_xact_lock($1, $2)', [gates!.lockSpace, gateNumber(tview)]);
+        await take(`SELECT pg_catalog.pg_advisory_xact_lock(${gates!.lockSpace}, ${gateNumber(tview)})`);
       }
     });
   } catch (error) {

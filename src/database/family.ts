@@ -25,21 +25,37 @@ export interface Member extends QualifiedName {
   readonly isOurs: boolean;
 }
 
-export async function membersOf(executor: SqlExecutor, oid: number): Promise<Member[]> {
-  const rows = await executor.query<Omit<Member, 'oid'> & { oid: string }>(familySql(), [oid]);
-  return rows.map((row) => ({ ...row, oid: Number(row.oid) }));
+/** By the oid of the source; from the topmost down, as writers lock them. */
+export async function membersOf(
+  executor: SqlExecutor,
+  oids: readonly number[],
+): Promise<ReadonlyMap<number, readonly Member[]>> {
+  const rows = await executor.query<Omit<Member, 'oid'> & { source: string; oid: string }>(familySql(), [
+    oids,
+  ]);
+  const members = new Map<number, Member[]>(oids.map((oid) => [oid, []]));
+  for (const { source, oid, ...member } of rows)
+    members.get(Number(source))!.push({ ...member, oid: Number(oid) });
+  return members;
 }
 
 /** Remembers who carries a source's capture. */
 export async function recordMembers(
   executor: SqlExecutor,
-  sourceId: number,
-  members: readonly Member[],
+  carried: readonly { readonly id: number; readonly members: readonly Member[] }[],
 ): Promise<void> {
-  await executor.query('UPDATE tviews.source SET members = $2::oid[]::pg_catalog.regclass[] WHERE id = $1', [
-    sourceId,
-    members.map(({ oid }) => oid),
-  ]);
+  if (carried.length === 0) return;
+  const pairs = carried.flatMap(({ id, members }) => members.map(({ oid }) => ({ id, oid })));
+  await executor.query(
+    `UPDATE tviews.source AS s SET members = m.members
+     FROM (
+       SELECT c.id, pg_catalog.array_agg(c.oid::pg_catalog.regclass ORDER BY c.place) AS members
+       FROM ROWS FROM (pg_catalog.unnest($1::integer[]), pg_catalog.unnest($2::oid[])) WITH ORDINALITY AS c (id, oid, place)
+       GROUP BY c.id
+     ) AS m
+     WHERE s.id = m.id`,
+    [pairs.map(({ id }) => id), pairs.map(({ oid }) => oid)],
+  );
 }
 
 /**
@@ -101,12 +117,12 @@ export interface ChangedFamily extends QualifiedName {
   readonly isFirst: boolean;
 }
 
-/** Of all sources, or of one. */
+/** Of all sources, or of some. */
 export async function changedFamilies(
   executor: SqlExecutor,
-  source: number | null = null,
+  sources: readonly number[] | null = null,
 ): Promise<ChangedFamily[]> {
-  return await executor.query<ChangedFamily>(changedSql(), [source]);
+  return await executor.query<ChangedFamily>(changedSql(), [sources]);
 }
 
 /** For people: what has changed, and what to do. */

@@ -15,7 +15,8 @@ import { equalityOperators } from './equality.ts';
 import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';
 import { type ChangedFamily, changedFamilies, recordRepair } from './family.ts';
-import { generateCapture, generateFlush, generateRefresh, generateSources, stampTicket } from './generate.ts';
+import { generateFlush, generateRefresh, generateSources, stampTicket } from './generate.ts';
+import { generateCaptures } from './generate-captures.ts';
 import { writtenName } from './identifier.ts';
 import { isInStep, type Outdated, outdatedTviews } from './outdated.ts';
 import {
@@ -342,8 +343,7 @@ async function adoptPlans(
     const { schema, name } = plan.table;
     const keyOperators = await equalityOperators(
       executor,
-      tview.oid,
-      plan.key.map((column) => column.name),
+      plan.key.map((column) => ({ relation: tview.oid, name: column.name })),
     );
     await storePlan(executor, { tview, plan });
     await executor.query(
@@ -362,7 +362,7 @@ async function adoptPlans(
 async function followFamily(executor: SqlExecutor, registry: Registry, family: ChangedFamily): Promise<void> {
   await executor.query('SAVEPOINT tviews_family');
   try {
-    await generateCapture(executor, registry, family.source);
+    await generateCaptures(executor, registry, [family.source]);
   } catch (error) {
     if (sqlStateOf(error) !== SqlState.insufficientPrivilege) throw error;
     await executor.query('ROLLBACK TO SAVEPOINT tviews_family');
@@ -391,7 +391,11 @@ async function generateAll(
   );
   // Those that somebody has read until now and nobody does any more, or only who is suspended.
   const lost = before.sources.filter(({ id }) => capturedSource(after, id) === undefined);
-  for (const { id } of lost) await generateCapture(executor, after, id);
+  await generateCaptures(
+    executor,
+    after,
+    lost.map(({ id }) => id),
+  );
   await executor.query('DELETE FROM tviews.source WHERE id = ANY ($1)', [orphaned.map(({ id }) => id)]);
   for (const { kind, tview } of adoptions) {
     // A suspended one has all rows computed when it is resumed.

@@ -214,9 +214,7 @@ async function tidy(
   { existing, construction, action }: Extract<Decision, { kind: 'nothing' }>,
 ): Promise<boolean> {
   if (action === 'skipped') return true;
-  const changed = (await changedFamilies(executor)).filter(({ source }) =>
-    existing.sourceIds.includes(source),
-  );
+  const changed = await changedFamilies(executor, existing.sourceIds);
   if (construction === null && changed.length === 0) return true;
   return await inTransaction(executor, async () => {
     const registry = await lockRegistry(executor);

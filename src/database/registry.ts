@@ -100,7 +100,7 @@ export async function loadRegistry(executor: SqlExecutor): Promise<Registry> {
   for (const tview of tviews) requireAllSources(tview);
   return {
     settings: {
-      lockSpace: numberSetting(settings, 'lock_space', Number.isSafeInteger),
+      lockSpace: lockSpaceOf(settings),
       lockProtocol: protocolSetting(settings),
       noticeBytes: numberSetting(
         settings,
@@ -119,10 +119,17 @@ export async function loadRegistry(executor: SqlExecutor): Promise<Registry> {
  * would drop the other's section.
  */
 export async function lockRegistry(executor: SqlExecutor): Promise<Registry> {
-  const { settings } = await loadRegistry(executor);
-  await executor.query('SELECT pg_catalog.pg_advisory_xact_lock($1, $2)', [settings.lockSpace, applyLock]);
+  await requireInstalled(executor);
+  const rows = await executor.query<{ name: string; value: string }>(
+    'SELECT name, value FROM tviews.setting',
+  );
+  const settings = Object.fromEntries(rows.map(({ name, value }) => [name, value]));
+  await executor.query('SELECT pg_catalog.pg_advisory_xact_lock($1, $2)', [lockSpaceOf(settings), applyLock]);
   return await loadRegistry(executor);
 }
+
+const lockSpaceOf = (settings: Record<string, string>): number =>
+  numberSetting(settings, 'lock_space', Number.isSafeInteger);
 
 function numberSetting(
   settings: Record<string, string>,
@@ -353,10 +360,10 @@ export const sourcesOf = (registry: Registry, { sourceIds }: RegisteredTview): R
 const kept = ({ tviews }: Registry): RegisteredTview[] => tviews.filter(({ isSuspended }) => !isSuspended);
 
 /** A source as the union of what its readers need; undefined where nobody reads it, or only who is suspended. */
-export function capturedSource(
-  registry: Registry,
-  id: number,
-): (Omit<CapturedSource, 'keyEquality'> & { readonly forms: readonly Form[] }) | undefined {
+/** A source as its readers' plans want it captured; what it was in its family when each of them was made. */
+export type WantedCapture = Omit<CapturedSource, 'keyEquality'> & { readonly forms: readonly Form[] };
+
+export function capturedSource(registry: Registry, id: number): WantedCapture | undefined {
   const linkColumns = new Map<string, Column>();
   const referenced = new Set<string>();
   const readers: { tview: number; referencedColumns: string[] }[] = [];

@@ -8,12 +8,15 @@ export async function withSettings<T>(
   settings: Readonly<Record<string, string>>,
   work: () => Promise<T>,
 ): Promise<T> {
-  const names = Object.keys(settings);
+  // A value is looked at before it is set: the outer query sets what the inner one has read.
   const before = await executor.query<{ name: string; value: string }>(
-    `SELECT n.name, pg_catalog.current_setting(n.name) AS value FROM pg_catalog.unnest($1::text[]) AS n (name)`,
-    [names],
+    `WITH before AS MATERIALIZED (
+       SELECT n.name, pg_catalog.current_setting(n.name) AS value, n.value AS wanted
+       FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS n (name, value)
+     )
+     SELECT b.name, b.value, pg_catalog.set_config(b.name, b.wanted, true) FROM before AS b`,
+    [Object.keys(settings), Object.values(settings)],
   );
-  await setLocally(executor, Object.entries(settings));
   const result = await work();
   await setLocally(
     executor,
@@ -101,12 +104,20 @@ export async function requireTransaction(executor: SqlExecutor, command: string)
   }
 }
 
-/** In milliseconds; 0: none. */
-export async function lockTimeout(executor: SqlExecutor): Promise<number> {
-  const [row] = await executor.query<{ limit: string }>(
-    `SELECT extract(epoch FROM pg_catalog.current_setting('lock_timeout')::interval) * 1000 AS limit`,
+/** What settings that are times are set to, in milliseconds; 0: none. */
+export async function durations<Name extends string>(
+  executor: SqlExecutor,
+  ...names: readonly Name[]
+): Promise<Record<Name, number>> {
+  const rows = await executor.query<{ name: Name; milliseconds: string }>(
+    `SELECT n.name, extract(epoch FROM pg_catalog.current_setting(n.name)::interval) * 1000 AS milliseconds
+     FROM pg_catalog.unnest($1::text[]) AS n (name)`,
+    [names],
   );
-  return Number(row!.limit);
+  return Object.fromEntries(rows.map(({ name, milliseconds }) => [name, Number(milliseconds)])) as Record<
+    Name,
+    number
+  >;
 }
 
 /** Where what is created without a schema goes; null where the search_path has none that is there. */

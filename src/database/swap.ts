@@ -3,7 +3,7 @@ import type { QualifiedName } from '../definition/plan.ts';
 import { adoptParts, copyValues } from './adopted-parts.ts';
 import { belongingsOf, defaultGrants, giveAgain, refuseWhileUsed } from './belongings.ts';
 import { endConstruction } from './construction.ts';
-import { dropFunctions, dropRegistered, losingWithout, refuseWhileRead } from './drop.ts';
+import { dropFunctions, losingWithout, refuseWhileRead, removeRegistered } from './drop.ts';
 import { exclude } from './exclusion.ts';
 import type { SqlExecutor } from './executor.ts';
 import { generateFlush, generateRefresh } from './generate.ts';
@@ -57,7 +57,7 @@ export async function swap(executor: SqlExecutor, wanted: Wanted, id: number): P
       await copyValues(executor, existing, built, null);
       given = [...named, ...(await belongingsOf(executor, existing, plan))];
       keyName = (await keyNameOf(executor, existing.oid)) ?? keyName;
-      rest = await dropRegistered(executor, registry, existing);
+      rest = await removeRegistered(executor, registry, existing);
     }
     await rename(executor, built, plan, keyName);
     await endConstruction(executor, id);

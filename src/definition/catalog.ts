@@ -257,23 +257,22 @@ async function loadRead(
 ): Promise<Read> {
   const relations = new Map<number, CatalogRelation>();
   const views = new Map<number, CatalogView>();
-  await loadRelations(executor, roots, () => false, relations);
+  // The roots' own relations come with those of the first level: one round less.
+  let found = new Set(roots);
   let frontier = [...roots];
-  while (frontier.length > 0) {
-    const oids = frontier;
-    // A constant is written as the session shows it: with its date style, its time zone, and as many digits.
-    const rows = await withSettings(executor, deparseSettings, () =>
-      executor.query<ViewRow>(viewsQuery, [oids]),
-    );
-    const found = new Set<number>();
-    for (const row of rows) {
-      const definition = catalogView(row);
-      views.set(definition.oid, definition);
-      for (const oid of definition.reads.keys()) if (!relations.has(oid)) found.add(oid);
+  // A constant is written as the session shows it: with its date style, its time zone, and as many digits.
+  await withSettings(executor, deparseSettings, async () => {
+    while (frontier.length > 0) {
+      for (const row of await executor.query<ViewRow>(viewsQuery, [frontier])) {
+        const definition = catalogView(row);
+        views.set(definition.oid, definition);
+        for (const oid of definition.reads.keys()) if (!relations.has(oid)) found.add(oid);
+      }
+      await loadRelations(executor, [...found], isTview, relations);
+      frontier = [...found].filter((oid) => relations.get(oid)?.relkind === 'v' && !views.has(oid));
+      found = new Set();
     }
-    await loadRelations(executor, [...found], isTview, relations);
-    frontier = [...found].filter((oid) => relations.get(oid)?.relkind === 'v');
-  }
+  });
   return { relations, views };
 }
 

@@ -36,7 +36,8 @@ const kindsOfTypes: ReadonlyMap<number, Kind> = new Map<number, Kind>([
   // jsonb. What json holds was never read: \u0000 in it makes every look into it fail.
   [3802, 'json'],
 ]);
-const firstMadeType = 16384;
+/** What a user creates has this oid or a greater one (FirstNormalObjectId, PostgreSQL's access/transam.h). */
+export const firstMadeType = 16384;
 export const kindOf = ({ baseType }: Pick<CatalogColumn, 'baseType'>): Kind =>
   kindsOfTypes.get(baseType) ?? (baseType < firstMadeType ? 'other' : 'made');
 

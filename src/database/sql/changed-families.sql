@@ -1,22 +1,25 @@
--- Sources, or source $1, whose family is another than when their capture was generated: what rows came or went with a member is
+-- Sources, or those of $1, whose family is another than when their capture was generated: what rows came or went with a member is
 -- not known. A partition that was there and has its row trigger on again has been elsewhere since.
 WITH RECURSIVE link AS (
   SELECT i.inhrelid AS child, i.inhparent AS parent FROM pg_catalog.pg_inherits AS i WHERE NOT i.inhdetachpending
+), asked AS (
+  SELECT s.id AS source, s.relation::oid AS relation, s.members
+  FROM tviews.source AS s
+  WHERE s.kind = 'table' AND ($1::integer[] IS NULL OR s.id = ANY ($1))
 ), up AS (
-  SELECT s.id AS source, s.relation::oid AS relation FROM tviews.source AS s WHERE s.kind = 'table'
+  SELECT a.source, a.relation FROM asked AS a
   UNION
   SELECT up.source, l.parent FROM up JOIN link AS l ON l.child = up.relation
 ), down AS (
-  SELECT s.id AS source, s.relation::oid AS relation FROM tviews.source AS s WHERE s.kind = 'table'
+  SELECT a.source, a.relation FROM asked AS a
   UNION
   SELECT down.source, l.child FROM down JOIN link AS l ON l.parent = down.relation
 ), now AS (
   TABLE up UNION TABLE down
 ), known AS (
-  SELECT s.id AS source, m.relation::oid AS relation
-  FROM tviews.source AS s
-  CROSS JOIN LATERAL pg_catalog.unnest(COALESCE(s.members, ARRAY[s.relation])) AS m (relation)
-  WHERE s.kind = 'table'
+  SELECT a.source, m.relation::oid AS relation
+  FROM asked AS a
+  CROSS JOIN LATERAL pg_catalog.unnest(COALESCE(a.members, ARRAY[a.relation::pg_catalog.regclass])) AS m (relation)
 ), difference AS (
   SELECT
     d.source, d.is_new, d.relation,
@@ -48,12 +51,11 @@ FROM difference AS d
 JOIN tviews.source AS s ON s.id = d.source
 JOIN pg_catalog.pg_class AS c ON c.oid = s.relation
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE ($1::integer IS NULL OR s.id = $1)
-  -- Of those whose readers are all suspended, everything is looked at when one is resumed.
-  AND EXISTS (
-    SELECT FROM tviews.tview_source AS ts
-    JOIN tviews.tview AS t ON t.id = ts.tview
-    WHERE ts.source = s.id AND t.suspended_at IS NULL
-  )
+-- Of those whose readers are all suspended, everything is looked at when one is resumed.
+WHERE EXISTS (
+  SELECT FROM tviews.tview_source AS ts
+  JOIN tviews.tview AS t ON t.id = ts.tview
+  WHERE ts.source = s.id AND t.suspended_at IS NULL
+)
 GROUP BY s.id, n.nspname, c.relname, c.relkind
 ORDER BY n.nspname, c.relname;

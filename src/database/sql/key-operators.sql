@@ -1,9 +1,9 @@
--- For each column of $1, in the order of the names in $2: the equality operator an index on it uses. Under our search_path
--- a plain = on citext would be text's, which does not know that 'A' is 'a'. Of a column that is gone: =.
+-- For each column, in their order: the equality operator an index on it uses. $1: its table, $2: its name. Under our search_path a
+-- plain = on citext would be text's, which does not know that 'A' is 'a'. Of a column that is gone: =.
 WITH RECURSIVE base AS (
   SELECT wanted.place, a.atttypid AS type
-  FROM unnest($2::text[]) WITH ORDINALITY AS wanted (name, place)
-  LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = $1::oid AND a.attname = wanted.name
+  FROM ROWS FROM (pg_catalog.unnest($1::oid[]), pg_catalog.unnest($2::text[])) WITH ORDINALITY AS wanted (relation, name, place)
+  LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = wanted.relation AND a.attname = wanted.name
   UNION
   SELECT b.place, t.typbasetype
   FROM base AS b
