@@ -54,7 +54,6 @@ export async function generateFlush(executor: SqlExecutor, registry: Registry): 
   await executor.query(
     [
       flushFunction(flushedTviews(registry), registry.settings),
-      adoptOrphans,
       privilegesSql(),
       // Proxies hold a copy of the registry (proxy/tviews/catalog.ts); they read it again when this commits.
       `NOTIFY ${registryChannel};`,
@@ -83,48 +82,3 @@ export async function generateEverything(executor: SqlExecutor, registry: Regist
   }
   await generateFlush(executor, registry);
 }
-
-/**
- * What works on our own tables belongs to the schema's owner, whoever applied. Refresh and compare functions do not: they
- * read the applier's view and write the applier's table.
- */
-const adoptOrphans = `DO $$
-DECLARE
-  command text;
-BEGIN
-  -- Made anew by whoever runs "init": the rights they run with must stay those of the one who applied.
-  FOR command IN
-    SELECT pg_catalog.format('ALTER FUNCTION %s OWNER TO %s', p.oid::pg_catalog.regprocedure, c.relowner::pg_catalog.regrole)
-    FROM tviews.tview AS t
-    JOIN pg_catalog.pg_class AS c ON c.oid = t.relation
-    JOIN pg_catalog.pg_proc AS p
-      ON p.pronamespace = 'tviews'::pg_catalog.regnamespace
-      AND p.proname ~ ('^(refresh|compare)_.*_' || t.id || '$') AND p.proowner <> c.relowner
-  LOOP
-    EXECUTE command;
-  END LOOP;
-  FOR command IN
-    SELECT pg_catalog.format('ALTER FUNCTION %s OWNER TO %s', p.oid::pg_catalog.regprocedure, n.nspowner::pg_catalog.regrole)
-    FROM pg_catalog.pg_proc AS p
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace AND n.nspname = 'tviews'
-    WHERE p.proowner <> n.nspowner AND p.proname !~ '^(refresh|compare)_'
-    UNION ALL
-    SELECT pg_catalog.format(
-      'ALTER %s %s OWNER TO %s',
-      CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::pg_catalog.regclass, n.nspowner::pg_catalog.regrole
-    )
-    FROM pg_catalog.pg_class AS c
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = 'tviews'
-    WHERE c.relowner <> n.nspowner AND c.relkind IN ('r', 'S')
-      -- One that is being built stays with the one who applies it.
-      AND NOT EXISTS (SELECT FROM tviews.tview AS t WHERE t.relation = c.oid)
-      -- The sequence of an identity column goes with its table.
-      AND NOT EXISTS (
-        SELECT FROM pg_catalog.pg_depend AS d
-        WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'i'
-      )
-  LOOP
-    EXECUTE command;
-  END LOOP;
-END
-$$;`;

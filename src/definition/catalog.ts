@@ -113,6 +113,10 @@ const relationsQuery = `
   JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = class.relnamespace
   WHERE class.oid = ANY ($1::oid[])`;
 
+/** Oids of access methods in every database (BTREE_AM_OID, HASH_AM_OID): a join to pg_am would take longer to plan. */
+const btreeMethod = 403;
+const hashMethod = 405;
+
 // A domain may be over a domain: the recursion ends at the type everything is stored and compared as.
 const columnsQuery = `
   WITH RECURSIVE attribute AS (
@@ -123,6 +127,9 @@ const columnsQuery = `
     SELECT below.type, domain.typbasetype
     FROM below
     JOIN pg_catalog.pg_type AS domain ON domain.oid = below.base AND domain.typtype = 'd'
+  ), ordered (type) AS (
+    SELECT class.opcintype FROM pg_catalog.pg_opclass AS class
+    WHERE class.opcdefault AND class.opcmethod = ${btreeMethod}
   )
   SELECT attribute.attrelid::int8 AS relation,
          attribute.attnum AS number,
@@ -132,18 +139,15 @@ const columnsQuery = `
          type.typtype = 'd' AS "isDomain",
          base.typcategory = 'A' AS "isArray",
          attribute.atttypmod >= 0 AS "hasModifier",
-         base.typtype IN ('e', 'r', 'm') OR EXISTS (
-           SELECT FROM pg_catalog.pg_opclass AS class
-           JOIN pg_catalog.pg_am AS method ON method.oid = class.opcmethod AND method.amname = 'btree'
-           WHERE class.opcdefault
-             AND (class.opcintype = base.oid OR EXISTS (
-               SELECT FROM pg_catalog.pg_cast AS same
-               WHERE same.castsource = base.oid AND same.casttarget = class.opcintype
-                 AND same.castmethod = 'b' AND same.castcontext = 'i'))) AS "isOrdered",
-         base.typtype = 'e' OR EXISTS (
-           SELECT FROM pg_catalog.pg_opclass AS class
-           JOIN pg_catalog.pg_am AS method ON method.oid = class.opcmethod AND method.amname = 'hash'
-           WHERE class.opcdefault AND class.opcintype = CASE base.oid WHEN 1043 THEN 25 ELSE base.oid END) AS "isHashable",
+         base.typtype IN ('e', 'r', 'm')
+           OR base.oid IN (SELECT ordered.type FROM ordered)
+           OR base.oid IN (
+             SELECT same.castsource FROM pg_catalog.pg_cast AS same
+             WHERE same.castmethod = 'b' AND same.castcontext = 'i'
+               AND same.casttarget IN (SELECT ordered.type FROM ordered)) AS "isOrdered",
+         base.typtype = 'e' OR CASE base.oid WHEN 1043 THEN 25 ELSE base.oid END IN (
+           SELECT class.opcintype FROM pg_catalog.pg_opclass AS class
+           WHERE class.opcdefault AND class.opcmethod = ${hashMethod}) AS "isHashable",
          attribute.attcollation::int8 AS "collationOid",
          COALESCE(coll.collisdeterministic, true) AS "isDeterministic",
          CASE WHEN attribute.attcollation <> type.typcollation THEN

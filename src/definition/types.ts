@@ -24,6 +24,23 @@ interface TypeRow extends Owned {
   readonly isStrangers: boolean;
 }
 
+/** Types below, and whatever is inside of them, are pg_catalog's (FirstUnpinnedObjectId, PostgreSQL's access/transam.h). */
+export const firstUnpinnedType = 12_000;
+
+/** Of which there is nothing to refuse, and nothing to ask: most definitions have no others. */
+const plainTypes: ReadonlySet<number> = new Set([
+  // Where a node has none.
+  0,
+  // bool bytea char name int8 int2 int4 text oid json float4 float8 bpchar varchar interval numeric uuid jsonb
+  ...[16, 17, 18, 19, 20, 21, 23, 25, 26, 114, 700, 701, 1042, 1043, 1186, 1700, 2950, 3802],
+  // Their arrays.
+  ...[
+    1000, 1001, 1002, 1003, 1016, 1005, 1007, 1009, 1028, 199, 1021, 1022, 1014, 1015, 1187, 1231, 2951, 3807,
+  ],
+  // unknown record any internal anyelement: of arguments and of an aggregate's state.
+  ...[705, 2249, 2276, 2281, 2283],
+]);
+
 /** `inside (type, part)`: with each type of $1 those that its values are made of, itself among them. */
 export const partsOfTypes = `WITH RECURSIVE inside (type, part) AS (
     SELECT handled, handled FROM pg_catalog.unnest($1::oid[]) AS handled
@@ -82,10 +99,9 @@ export async function refuseTypes(executor: SqlExecutor, view: CatalogView, wher
   // Of the nodes that have a result type, only CoerceViaIO is followed at once by the collation (primnodes.h); typid is
   // JSON_VALUE's and JSON_QUERY's RETURNING.
   const converted = oids(/ :(?:resulttype (?=\d+ :resultcollid )|typid )(\d+)/g);
-  const types = await executor.query<TypeRow>(typesQuery, [
-    [...new Set([...constants, ...others])],
-    [...new Set(converted)],
-  ]);
+  const handled = [...new Set([...constants, ...others])].filter((oid) => !plainTypes.has(oid));
+  if (handled.length === 0) return;
+  const types = await executor.query<TypeRow>(typesQuery, [handled, [...new Set(converted)]]);
   for (const type of types) refuseType(type, where);
 }
 

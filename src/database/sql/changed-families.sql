@@ -1,11 +1,11 @@
--- Sources, or those of $1, whose family is another than when their capture was generated: what rows came or went with a member is
+-- Those of sources $1 whose family is another than when their capture was generated: what rows came or went with a member is
 -- not known. A partition that was there and has its row trigger on again has been elsewhere since.
 WITH RECURSIVE link AS (
   SELECT i.inhrelid AS child, i.inhparent AS parent FROM pg_catalog.pg_inherits AS i WHERE NOT i.inhdetachpending
 ), asked AS (
   SELECT s.id AS source, s.relation::oid AS relation, s.members
   FROM tviews.source AS s
-  WHERE s.kind = 'table' AND ($1::integer[] IS NULL OR s.id = ANY ($1))
+  WHERE s.id = ANY ($1::integer[])
 ), up AS (
   SELECT a.source, a.relation FROM asked AS a
   UNION

@@ -1,6 +1,6 @@
 -- Everything that is registered, as one row of JSON: what is generated depends on all of it. Relations are known by oid, which
 -- a rename leaves as it is, as pg_dump leaves a regclass; their names are those of now, null where there is none any more.
-WITH relation AS (
+WITH relation AS NOT MATERIALIZED (
   SELECT c.oid, pg_catalog.jsonb_build_object('schema', n.nspname, 'name', c.relname) AS name
   FROM pg_catalog.pg_class AS c
   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
