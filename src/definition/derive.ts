@@ -63,7 +63,7 @@ export function derivePaths(definition: ResolvedDefinition, keys: readonly Readi
     if (keyParts !== null) paths.set(index, { occurrence: index, hops: [], keyParts });
   }
   const rooted = new Set([...paths.keys()].map((index) => occurrences[index]!.reading));
-  const hops = new Hops(links, occurrences.length);
+  const hops = new Hops(links);
   // Level by level away from the roots, so that each path is a shortest one and ends with its parent's. A parent that
   // shares fewer columns comes last: in a schema where every table has a tenant, the tenant alone is a link, and a bad one.
   const grow = (isWide: (from: number, to: number) => boolean, atMost: number): boolean => {
@@ -141,31 +141,38 @@ function ownKey(
 
 /** Which occurrences can be whose parents. */
 class Hops {
-  private readonly all: readonly Link[];
-  private readonly widest: readonly number[];
+  /** From an occurrence, to another. */
+  private readonly between: ReadonlyMap<number, ReadonlyMap<number, readonly Link[]>>;
 
-  constructor(links: readonly Link[], occurrences: number) {
-    this.all = links;
-    const numbers = Array.from({ length: occurrences }, (_, index) => index);
-    this.widest = numbers.map((from) => Math.max(...numbers.map((to) => this.width(from, to))));
+  constructor(links: readonly Link[]) {
+    const grouped = Map.groupBy(links, ({ from }) => from.occurrence);
+    this.between = new Map(
+      [...grouped].map(([from, own]) => {
+        const groups = Map.groupBy(own, ({ to }) => to.occurrence);
+        return [from, new Map([...groups].map(([to, both]) => [to, notImpliedTwice(both)]))];
+      }),
+    );
   }
 
   /** Every equality between the two that the definition states, and those it implies of other columns. */
   links(from: number, to: number): readonly Link[] {
-    const between = this.all.filter((link) => link.from.occurrence === from && link.to.occurrence === to);
-    const stated = between.filter((link) => link.stated);
-    const covered = new Set(stated.map((link) => link.from.column));
-    return [...stated, ...between.filter((link) => !link.stated && !covered.has(link.from.column))];
+    return this.between.get(from)?.get(to) ?? [];
   }
 
+  /** Whether no other one shares more columns. */
   isWidest(from: number, to: number): boolean {
-    return this.width(from, to) === this.widest[from];
-  }
-
-  private width(from: number, to: number): number {
-    return new Set(this.links(from, to).map((link) => link.from.column)).size;
+    const own = width(this.links(from, to));
+    return [...(this.between.get(from)?.values() ?? [])].every((links) => width(links) <= own);
   }
 }
+
+function notImpliedTwice(links: readonly Link[]): readonly Link[] {
+  const stated = links.filter((link) => link.stated);
+  const covered = new Set(stated.map((link) => link.from.column));
+  return [...stated, ...links.filter((link) => !link.stated && !covered.has(link.from.column))];
+}
+
+const width = (links: readonly Link[]): number => new Set(links.map((link) => link.from.column)).size;
 
 function spreadKey(definition: ResolvedDefinition, key: readonly KeyColumn[]): RefusedDefinition {
   const places = key.flatMap((column) => (column.kind === 'constant' ? [] : [column.occurrence]));

@@ -13,6 +13,16 @@ import type { Session, Shape } from './shape.ts';
 
 const schema = 'iso';
 
+/**
+ * What is created and dropped thousands of times fills the catalog, as the run's autovacuum is off; and a session keeps the plans of
+ * functions that are no more, and goes through all of them whenever anything is changed. After a few hundred, a step takes 0.2 s.
+ */
+const resetsUntilSlow = 25;
+const filledCatalogs =
+  'pg_attribute pg_class pg_depend pg_index pg_proc pg_rewrite pg_shdepend pg_statistic pg_trigger pg_type'
+    .split(' ')
+    .map((name) => `pg_catalog.${name}`);
+
 export interface Connection {
   readonly client: pg.Client;
   readonly pid: number;
@@ -42,7 +52,7 @@ export interface Arena {
 
 export async function openArena(): Promise<Arena> {
   const database = await freshDatabase({ schema });
-  const owner = await database.client();
+  let owner = await database.client();
   await init(executorOf(owner));
   const control = await openControl(database);
   const { rows: secrets } = await control.query<{ claim: string }>(
@@ -57,8 +67,17 @@ export async function openArena(): Promise<Arena> {
     });
     return { client, pid: pidOf(client), heard };
   };
+  let resets = 0;
   let judgement = '';
   let locking = '';
+
+  const freshen = async (): Promise<void> => {
+    const old = [owner, ...(await Promise.all(connections.values())).map(({ client }) => client)];
+    connections.clear();
+    await Promise.all(old.map((client) => client.end()));
+    owner = await database.client();
+    await control.query(`VACUUM ${filledCatalogs.join(', ')}`);
+  };
 
   const prepareJudgement = async (): Promise<void> => {
     judgement = await judgementQuery(control);
@@ -113,7 +132,11 @@ export async function openArena(): Promise<Arena> {
       locking = nameOf(wanted);
     },
     async reset(shape) {
-      if (shape.restore !== undefined) await shape.restore(owner);
+      if (shape.restore !== undefined) {
+        await shape.restore(owner);
+        resets += 1;
+        if (resets % resetsUntilSlow === 0) await freshen();
+      }
       await control.query({ name: 'reset', text: 'SELECT kept.put_back()' });
     },
     async judge(shape) {
