@@ -1,8 +1,8 @@
-/** As test/integration/crash, for longer: `npx vitest run --project chaos`, TVIEWS_LONG=1 for the whole of it. */
+/** As test/integration/crash, for longer: `npx vitest run --project chaos`, TVIEWS_TEST_EFFORT=long for the whole of it. */
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { type Blog, freshBlog } from '../kit/blog.ts';
-import { long } from '../kit/clients.ts';
 import { cutAtCommit, killUnderLoad } from '../kit/crash.ts';
+import { byEffort } from '../kit/effort.ts';
 import { startFlakyNetwork } from '../kit/flaky-network.ts';
 import { testProxy } from '../kit/proxy.ts';
 import { proxyProcess } from '../kit/proxy-process.ts';
@@ -18,7 +18,7 @@ for (const poolMode of ['transaction', 'session'] as const) {
   test(`kill -9 under load in ${poolMode} mode loses nothing that was acknowledged (TVIEWS_TEST_SEED=${seed})`, async () => {
     const proxy = await proxyProcess(blog.database, { poolMode, poolSize: 8 });
     onTestFinished(() => proxy.remove());
-    const kills = long ? 200 : 30;
+    const kills = byEffort(30, 30, 200);
     expect(await killUnderLoad(blog, proxy, { kills, writers: 8, seed })).toBeGreaterThanOrEqual(kills);
   });
 
@@ -30,7 +30,7 @@ for (const poolMode of ['transaction', 'session'] as const) {
         { ...blog.database, host: network.host, port: network.port },
         { poolMode, poolSize: 1 },
       );
-      const step = long ? 1 : 5;
+      const step = byEffort(5, 5, 1);
       const { committed } = await cutAtCommit(
         blog,
         network,

@@ -1,14 +1,14 @@
 /**
  * Two proxies and PostgreSQL itself killed and cut off under load. TVIEWS_CHAOS_KILLS says how often a process is killed;
- * TVIEWS_LONG=1 means 500 times. TVIEWS_TEST_SEED runs the same faults and the same clients again, though not at the same
+ * TVIEWS_TEST_EFFORT=long means 500 times. TVIEWS_TEST_SEED runs the same faults and the same clients again, though not at the same
  * microsecond, and TVIEWS_CHAOS_ROUND begins with the round that has failed.
  */
 import { expect, onTestFinished, test } from 'vitest';
-import { long } from '../kit/clients.ts';
+import { byEffort } from '../kit/effort.ts';
 import { seed } from '../kit/seed.ts';
 import { startStorm } from '../kit/storm.ts';
 
-const kills = Number(process.env.TVIEWS_CHAOS_KILLS ?? (long ? 500 : 25));
+const kills = Number(process.env.TVIEWS_CHAOS_KILLS ?? byEffort(25, 25, 500));
 
 test(`${kills} kills, and cuts between them, lose nothing that was acknowledged (TVIEWS_TEST_SEED=${seed})`, async () => {
   const storm = await startStorm(seed);

@@ -35,6 +35,3 @@ export async function metric(metrics: Metrics, name: string, labels = ''): Promi
   }
   return sum;
 }
-
-/** TVIEWS_LONG=1: as long as it takes, not as long as CI may. */
-export const long = process.env.TVIEWS_LONG === '1';

@@ -3,13 +3,14 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { init } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import { applyText } from '../../kit/blog.ts';
-import { long, metric } from '../../kit/clients.ts';
+import { metric } from '../../kit/clients.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
+import { isLong } from '../../kit/effort.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
 import { hasProgram, runProgram } from '../../kit/programs.ts';
 import { testProxy } from '../../kit/proxy.ts';
 
-const transactions = long ? 1000 : 15;
+const transactions = isLong ? 1000 : 15;
 
 describe.skipIf(!hasProgram('pgbench'))('pgbench', () => {
   let database: FreshDatabase;

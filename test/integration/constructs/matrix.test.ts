@@ -1,10 +1,10 @@
 /**
  * Every construct over every kind of source: accepted and kept in step, or refused with a way out; and docs/constructs.md, which says
- * so. After a change that is meant: `npx vitest run --project integration test/integration/constructs -u`. With TVIEWS_LONG=1 every cell is
+ * so. After a change that is meant: `npx vitest run --project integration test/integration/constructs -u`. With TVIEWS_TEST_EFFORT=long every cell is
  * written to; without, what that takes longest for is only compiled.
  */
 import { expect, inject, test } from 'vitest';
-import { long } from '../../kit/clients.ts';
+import { isLong } from '../../kit/effort.ts';
 import { constructs } from './constructs.ts';
 import { constructsDocument } from './document.ts';
 import { foreignKeyOutcomes } from './foreign-keys.ts';
@@ -21,7 +21,7 @@ let unfit: ReadonlyMap<string, Outcomes> = new Map();
 
 /** What is installed grows with each tview: where most constructs are played, they are dealt out to several databases. */
 const parts = sourceKinds.flatMap((kind) => {
-  const databases = kind.isPlayedWithAll === true || long ? 3 : 1;
+  const databases = kind.isPlayedWithAll === true || isLong ? 3 : 1;
   return Array.from({ length: databases }, (_, part) => ({
     name: `${kind.name}, ${part + 1} of ${databases}`,
     kind,

@@ -8,8 +8,8 @@ import { executorOf } from '../../../src/database/node-postgres.ts';
 import { rolledBack, sqlStateOf } from '../../../src/database/session.ts';
 import type { RefreshPlan } from '../../../src/definition/plan.ts';
 import { RefusedDefinition } from '../../../src/errors/errors.ts';
-import { long } from '../../kit/clients.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
+import { isLong } from '../../kit/effort.ts';
 import { comparison, type Divergence, inStep, pinSettings } from '../../kit/oracle.ts';
 import { apply, create } from '../database/support.ts';
 import { compileAlone } from '../definition/kit.ts';
@@ -70,7 +70,7 @@ export async function outcomesOver(
     const played = new Map<string, Construct>();
     for (const construct of known(part, serverVersion)) {
       const tview = `tv_construct_${outcomes.size}`;
-      const isTried = long || isPlayed(construct, kind);
+      const isTried = isLong || isPlayed(construct, kind);
       const outcome = await outcomeOf(
         construct,
         kind,
@@ -93,7 +93,7 @@ export async function refusalsOver(
     const all = new Map<string, Outcomes>();
     for (const kind of kinds) {
       const outcomes = new Map<string, Outcome>();
-      const tried = kind.only ?? constructs.filter(({ isSample }) => long || isSample);
+      const tried = kind.only ?? constructs.filter(({ isSample }) => isLong || isSample);
       for (const construct of known(tried, serverVersion)) {
         outcomes.set(construct.name, await outcomeOf(construct, kind, undoing(owner, kind)));
       }
@@ -106,7 +106,7 @@ export async function refusalsOver(
 const known = (those: readonly Construct[], serverVersion: number): readonly Construct[] =>
   those.filter(({ since = 0 }) => since <= serverVersion);
 
-/** Whether rows are written and compared; of the others the plan is made alone, unless TVIEWS_LONG is set. */
+/** Whether rows are written and compared; of the others the plan is made alone, unless TVIEWS_TEST_EFFORT=long. */
 export const isPlayed = ({ isSample }: Construct, { isPlayedWithAll = false }: SourceKind): boolean =>
   isSample || isPlayedWithAll;
 

@@ -8,13 +8,14 @@ import { listTviews } from '../../../src/database/list.ts';
 import { init } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import { freshDatabase } from '../../kit/database.ts';
+import { byEffort } from '../../kit/effort.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
 import { Random } from '../../kit/random.ts';
 import { seed } from '../../kit/seed.ts';
 import { apply, useLocks } from '../database/support.ts';
 import { type RandomDefinition, randomDefinition, randomScript } from './random-definition.ts';
 
-const worlds = Number(process.env.TVIEWS_TEST_WORLDS ?? 4);
+const worlds = Number(process.env.TVIEWS_TEST_WORLDS ?? byEffort(1, 4, 40));
 const tviewsPerWorld = 12;
 const scriptsPerWorld = 12;
 

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { changesEverything, type RefreshPlan } from '../../../src/definition/plan.ts';
 import { RefusedDefinition } from '../../../src/errors/errors.ts';
 import { type FreshDatabase, freshDatabase } from '../../kit/database.ts';
+import { byEffort } from '../../kit/effort.ts';
 import { Random } from '../../kit/random.ts';
 import { seed } from '../../kit/seed.ts';
 import { derivedKeys, keyOf } from './images.ts';
@@ -16,8 +17,7 @@ import { compileView } from './kit.ts';
 import { type RandomDefinition, randomDefinition, randomScript } from './random-definition.ts';
 import { names } from './writes.ts';
 
-const usual = 2000;
-const wanted = Number(process.env.TVIEWS_TEST_DEFINITIONS ?? usual);
+const wanted = Number(process.env.TVIEWS_TEST_DEFINITIONS ?? byEffort(400, 2_000, 200_000));
 /** In one transaction with as many scripts of rows and changes each. */
 const batchSize = 25;
 const scriptsPerBatch = 3;

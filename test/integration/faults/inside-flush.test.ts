@@ -5,7 +5,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
 import { bind, execute, parse, query, sync } from '../../../proxy/wire/messages/requests.ts';
 import { type Blog, blogRows, exact, freshBlog } from '../../kit/blog.ts';
-import { long, until } from '../../kit/clients.ts';
+import { until } from '../../kit/clients.ts';
+import { isLong } from '../../kit/effort.ts';
 import { testProxy } from '../../kit/proxy.ts';
 import { RawClient, type RawMessage, describe as shown } from '../../kit/raw-client.ts';
 
@@ -208,7 +209,7 @@ async function goesOn(client: RawClient): Promise<void> {
 for (const [name, fault] of Object.entries(faults)) {
   describe(name, () => {
     for (const [way, talkOf] of Object.entries(talks)) {
-      if (!long && fault.like !== undefined && way.startsWith('a ')) continue;
+      if (!isLong && fault.like !== undefined && way.startsWith('a ')) continue;
       test(`in COMMIT, by ${way}: ${fault.code}, rolled back, and the session goes on`, async () => {
         const talk = talkOf([...(fault.sets ?? []), WRITE], 'COMMIT');
         const direct = await RawClient.connect(blog.database.app.url);

@@ -5,8 +5,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { bind, execute, parse, query, sync } from '../../../proxy/wire/messages/requests.ts';
 import { type Blog, freshBlog } from '../../kit/blog.ts';
-import { connectTo, long, until } from '../../kit/clients.ts';
+import { connectTo, until } from '../../kit/clients.ts';
 import { commit, expectConnectionLoss, expectWhole, prepareBlog, writeAll } from '../../kit/crash.ts';
+import { isLong } from '../../kit/effort.ts';
 import { type Cut, type FlakyNetwork, startFlakyNetwork } from '../../kit/flaky-network.ts';
 import { testProxy } from '../../kit/proxy.ts';
 import { RawClient } from '../../kit/raw-client.ts';
@@ -55,7 +56,7 @@ async function cutAt(
     return { length, isThere: there.has(id) };
   };
   const first = await once(0);
-  const step = Math.max(1, Math.floor(first.length / (long ? 40 : 5)));
+  const step = Math.max(1, Math.floor(first.length / (isLong ? 40 : 5)));
   const points = [
     ...Array.from({ length: Math.ceil(first.length / step) }, (_, index) => index * step),
     first.length,

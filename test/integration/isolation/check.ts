@@ -1,5 +1,6 @@
 /** Turns shapes into tests: each under every level and protocol, and each without the locks that guard it. */
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { byEffort, isLong } from '../../kit/effort.ts';
 import { seed } from '../../kit/seed.ts';
 import { type Arena, openArena } from './arena.ts';
 import { chooseInterleavings, everyInterleaving } from './interleavings.ts';
@@ -7,8 +8,7 @@ import { type Locking, type LockProtocol, nameOf, protocols } from './locking.ts
 import { type Outcome, runInterleaving } from './run.ts';
 import type { Level, Shape } from './shape.ts';
 
-const runsAll = process.env.TVIEWS_TEST_ALL_INTERLEAVINGS === '1';
-if (runsAll) vi.setConfig({ testTimeout: 3_600_000 });
+if (isLong) vi.setConfig({ testTimeout: 3_600_000 });
 
 /** `<shape>|<levels>|<locks>|<interleaving>`, as a failure prints it: runs this one alone. */
 const alone = process.env.TVIEWS_TEST_INTERLEAVING;
@@ -86,12 +86,12 @@ const guardsOf = (shape: Shape, protocol: LockProtocol): Shape['guards'] =>
   protocol === 'value' || shape.guards.length === 0 ? shape.guards : [['tview']];
 
 /**
- * So many interleavings each test runs; all of them with TVIEWS_TEST_ALL_INTERLEAVINGS=1. Under READ COMMITTED locks keep a
+ * So many interleavings each test runs; all of them with TVIEWS_TEST_EFFORT=long. Under READ COMMITTED locks keep a
  * tview in step, so there it is all of most shapes; above it, a conflict that nearly every one of them has.
  */
 function boundOf(shape: Shape, levels: readonly Level[], { protocol }: Locking): number {
   const asMany = levels.every((level) => level === committed) || shape.isAboutSnapshots === true;
-  const usual = asMany ? 12 : new Set(levels).size === 1 ? 4 : 2;
+  const usual = asMany ? byEffort(4, 12) : new Set(levels).size === 1 ? byEffort(2, 4) : 2;
   return Math.min(shape.bound ?? usual, protocol === protocols[0] ? usual : Math.ceil(usual / 4));
 }
 
@@ -107,7 +107,7 @@ async function staysInStep(
   const interleavings =
     only !== undefined
       ? [only]
-      : runsAll
+      : isLong
         ? everyInterleaving(stepsOf(shape))
         : chooseInterleavings(stepsOf(shape), boundOf(shape, levels, locking), seed);
   const impossible = new Set<string>();
@@ -127,7 +127,7 @@ async function staysInStep(
     ran += 1;
   }
   // Such a run takes minutes to hours, of which vitest says nothing before the end of a file.
-  if (runsAll)
+  if (isLong)
     console.log(`${shape.name}, ${levelsOf(levels)}, ${nameOf(locking)}: ${ran} interleavings, none stale`);
   // Not where one was asked for.
   if (only === undefined) expect(wentThrough).toBeGreaterThan(0);

@@ -4,6 +4,7 @@
  * transactions have to commit; a failure is shrunk, told and saved.
  */
 import { describe, expect, test } from 'vitest';
+import { byEffort } from '../../kit/effort.ts';
 import { seed } from '../../kit/seed.ts';
 import { type LockPart, type LockProtocol, nameOf } from '../isolation/locking.ts';
 import { Campaign, type FoundFailure } from './campaign.ts';
@@ -12,9 +13,8 @@ import { describeReproducer, save, script } from './report.ts';
 import { shrink } from './shrink.ts';
 import { levels, paths } from './transaction.ts';
 
-const usual = 20_000;
-const wanted = Number(process.env.TVIEWS_ORACLE_TRANSACTIONS ?? usual);
-const isLong = wanted > usual;
+const wanted = Number(process.env.TVIEWS_ORACLE_TRANSACTIONS ?? byEffort(5_000, 20_000, 1_000_000));
+const takesHours = wanted > 20_000;
 
 /** The default protocol is tried most. */
 const shares: readonly (readonly [LockProtocol, number])[] = [
@@ -25,24 +25,24 @@ const shares: readonly (readonly [LockProtocol, number])[] = [
 describe.each(shares)('with locks by %s', (protocol, share) => {
   const transactions = Math.ceil(wanted * share);
   test(`every tview equals its definition after ${transactions} transactions (seed ${seed})`, {
-    timeout: isLong ? 0 : 600_000,
+    timeout: takesHours ? 0 : 600_000,
   }, async () => {
     const campaign = new Campaign({
       seed,
       conditions: sound(protocol),
       transactions,
       // More worlds see more than longer ones; but in each all functions have to be planned anew, by every connection.
-      stretches: isLong ? 10 : 6,
+      stretches: takesHours ? 10 : 6,
       rounds: 15,
-      ...(isLong ? { progress: console.log } : {}),
+      ...(takesHours ? { progress: console.log } : {}),
     });
     const failure = await campaign.run();
     if (failure !== null) throw new Error(await told(failure));
     const { tally } = campaign;
     console.log(`${tally.finished} transactions: ${tally}`);
     expect(tally.committed).toBeGreaterThanOrEqual(transactions);
-    // Otherwise the run said nothing of them.
-    for (const name of [...paths, ...levels])
+    // Otherwise the run said nothing of them. A short one may by chance.
+    for (const name of transactions < 4_000 ? [] : [...paths, ...levels])
       expect(tally.of(name), name).toBeGreaterThan(transactions / 500);
   });
 });
@@ -89,7 +89,7 @@ const lacks: readonly Lack[] = [
 
 for (const { protocol, omitted, isRare } of lacks) {
   const conditions: Conditions = { protocol, omitted };
-  test.runIf(isLong || isRare !== true)(
+  test.runIf(takesHours || isRare !== true)(
     `rows diverge under ${nameOf(conditions)} (seed ${seed})`,
     { timeout: 600_000 },
     async () => {

@@ -11,7 +11,8 @@ import {
   terminate,
 } from '../../../proxy/wire/messages/requests.ts';
 import { type Blog, blogRows, exact, freshBlog } from '../../kit/blog.ts';
-import { connectTo, long, metric, until, vanish } from '../../kit/clients.ts';
+import { connectTo, metric, until, vanish } from '../../kit/clients.ts';
+import { isLong } from '../../kit/effort.ts';
 import { type TestProxy, testProxy } from '../../kit/proxy.ts';
 import { Random } from '../../kit/random.ts';
 import { RawClient, describe as shown } from '../../kit/raw-client.ts';
@@ -231,7 +232,7 @@ async function expectNothingLeaked(proxy: TestProxy): Promise<void> {
 describe(`whatever the clients do (TVIEWS_TEST_SEED=${seed})`, () => {
   test('100 clients over 10 servers in transaction mode leave no trace in each other and no stale row', async () => {
     const proxy = await testProxy(blog.database, { poolMode: 'transaction', poolSize: 10 });
-    await populate(proxy, 100, long ? 200 : 8);
+    await populate(proxy, 100, isLong ? 200 : 8);
     await expectNothingLeaked(proxy);
     expect(proxy.pools().reduce((sum, { servers }) => sum + servers.idle!, 0)).toBeLessThanOrEqual(10);
   });
@@ -242,7 +243,7 @@ describe(`whatever the clients do (TVIEWS_TEST_SEED=${seed})`, () => {
       poolSize: 5,
       pgbouncer: { server_reset_query: 'DISCARD ALL' },
     });
-    await populate(proxy, 20, long ? 200 : 10);
+    await populate(proxy, 20, isLong ? 200 : 10);
     await expectNothingLeaked(proxy);
   });
 });

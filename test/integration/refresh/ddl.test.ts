@@ -8,8 +8,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { status } from '../../../src/database/list.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import { applyText } from '../../kit/blog.ts';
-import { connectTo, long } from '../../kit/clients.ts';
+import { connectTo } from '../../kit/clients.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
+import { isLong } from '../../kit/effort.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
 import { type TestProxy, testProxy } from '../../kit/proxy.ts';
 import { changes, changingSchema, expectExact, untilExact } from '../database/schema-changes.ts';
@@ -32,8 +33,8 @@ afterEach(async () => {
 
 const asked = async () => await status(executorOf(owner));
 
-/** Past the proxy each of them is made in every run (follow.test.ts); here each third is, and all with TVIEWS_LONG=1. */
-const made = Object.entries(changes).filter((_, place) => long || place % 3 === 0);
+/** Past the proxy each of them is made in every run (follow.test.ts); here each third is, and all with TVIEWS_TEST_EFFORT=long. */
+const made = Object.entries(changes).filter((_, place) => isLong || place % 3 === 0);
 
 describe.each(made)('%s', (_, change) => {
   test('is followed, and whoever writes then is exact', async () => {
