@@ -13,7 +13,7 @@ import { render } from './expression.ts';
 import type { Basis, Outline, RefreshPlan, TypeFacts } from './plan.ts';
 import { display } from './refuse.ts';
 import type { Operand } from './resolved.ts';
-import { firstUnpinnedType, partsOfTypes } from './types.ts';
+import { firstUnpinnedType, partsOfTypes, typesOfTableExpressions } from './types.ts';
 
 /** Where oids mean what they do here: schema tviews has other ones in a database that was restored. */
 export async function homeOf(executor: SqlExecutor): Promise<string> {
@@ -146,10 +146,11 @@ export async function loadTypeFacts(
 /** Whatever a field of the stored tree names as a type, but for PostgreSQL's own: one too many costs a look. */
 function typesIn({ views }: Catalog): ReadonlySet<number> {
   const found = new Set<number>();
-  for (const { tree } of views.values())
-    for (const [, oid] of tree.matchAll(/ :\w*(?:type|typid|typeId|typeid) (\d+)/g)) {
-      if (Number(oid) >= firstUnpinnedType) found.add(Number(oid));
-    }
+  for (const { tree } of views.values()) {
+    for (const [, oid] of tree.matchAll(/ :\w*(?:type|typid|typeId|typeid) (\d+)/g)) found.add(Number(oid));
+    for (const oid of typesOfTableExpressions(tree)) found.add(oid);
+  }
+  for (const oid of found) if (oid < firstUnpinnedType) found.delete(oid);
   return found;
 }
 

@@ -47,6 +47,28 @@ export function strings(nodes: readonly Node[] | undefined): string[] {
   return (nodes ?? []).flatMap((node) => ('String' in node ? [node.String.sval ?? ''] : []));
 }
 
+/** What a JSON_TABLE or an XMLTABLE in FROM is called, and the columns it gives; null of anything else. */
+export function tableExpression(
+  item: Node,
+): { readonly alias: string; readonly columns: readonly string[] } | null {
+  const expression =
+    'JsonTable' in item ? item.JsonTable : 'RangeTableFunc' in item ? item.RangeTableFunc : null;
+  if (expression === null) return null;
+  const named = strings(expression.alias?.colnames);
+  const columns = definedColumns(expression.columns).map((name, place) => named[place] ?? name);
+  return { alias: expression.alias?.aliasname ?? '', columns };
+}
+
+/** Those of a NESTED PATH stand where it stands. */
+function definedColumns(nodes: readonly Node[] | undefined): string[] {
+  return (nodes ?? []).flatMap((node) => {
+    if ('RangeTableFuncCol' in node) return [node.RangeTableFuncCol.colname ?? ''];
+    if (!('JsonTableColumn' in node)) return [];
+    const { coltype, name, columns } = node.JsonTableColumn;
+    return coltype === 'JTC_NESTED' ? definedColumns(columns) : [name ?? ''];
+  });
+}
+
 export interface ColumnName {
   /** The relation's alias; null where the column stands alone. */
   readonly relation: string | null;

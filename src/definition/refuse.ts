@@ -95,14 +95,10 @@ export function refuseFromItem(item: Node): never {
       'Leave TABLESAMPLE out.',
     );
   }
-  const kind = Object.keys(item)[0] ?? 'nothing';
-  const name = { JsonTable: 'JSON_TABLE', RangeTableFunc: 'XMLTABLE' }[kind] ?? kind;
   return refuse(
-    `${name} in FROM is not supported in a tview`,
+    `${Object.keys(item)[0] ?? 'nothing'} in FROM is not supported in a tview`,
     'The walk over the definition does not know this construct.',
-    kind === 'RangeTableFunc'
-      ? 'Use unnest(xpath(…)) or a subquery instead.'
-      : 'Use jsonb_array_elements or a subquery instead.',
+    'Use a table, a function or a subquery instead.',
   );
 }
 

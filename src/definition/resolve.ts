@@ -20,7 +20,15 @@ import {
 import { givesRowsOfItsOwn } from './existence.ts';
 import { expressionKey } from './expression.ts';
 import { Findings } from './findings.ts';
-import { columnName, conjuncts, isEquality, type Node, type SelectStmt, strings } from './grammar.ts';
+import {
+  columnName,
+  conjuncts,
+  isEquality,
+  type Node,
+  type SelectStmt,
+  strings,
+  tableExpression,
+} from './grammar.ts';
 import { noteUnordered, noteUnorderedArray } from './lint.ts';
 import { type EqualSide, equalities, operandFrom, operandOf, type Side } from './operand.ts';
 import { Origins } from './origins.ts';
@@ -362,7 +370,10 @@ class Walk {
         element,
       );
     }
-    return refuseFromItem(item);
+    const expression = tableExpression(item);
+    if (expression === null) return refuseFromItem(item);
+    this.visit(item, scope);
+    return this.enterOpen(scope, expression.alias, expression.columns);
   }
 
   private relation(node: RangeVar, scope: Scope): Item {

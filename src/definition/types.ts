@@ -98,12 +98,20 @@ export async function refuseTypes(executor: SqlExecutor, view: CatalogView, wher
   const others = oids(/ :(?!consttype )\w*(?:type|typeid|typid|typeId) (\d+)/g);
   // Of the nodes that have a result type, only CoerceViaIO is followed at once by the collation (primnodes.h); typid is
   // JSON_VALUE's and JSON_QUERY's RETURNING.
-  const converted = oids(/ :(?:resulttype (?=\d+ :resultcollid )|typid )(\d+)/g);
-  const handled = [...new Set([...constants, ...others])].filter((oid) => !plainTypes.has(oid));
+  // The columns of JSON_TABLE and XMLTABLE are made of text, too.
+  const columns = typesOfTableExpressions(tree);
+  const converted = [...oids(/ :(?:resulttype (?=\d+ :resultcollid )|typid )(\d+)/g), ...columns];
+  const handled = [...new Set([...constants, ...others, ...columns])].filter((oid) => !plainTypes.has(oid));
   if (handled.length === 0) return;
   const types = await executor.query<TypeRow>(typesQuery, [handled, [...new Set(converted)]]);
   for (const type of types) refuseType(type, where);
 }
+
+/** Of the columns of a TableFunc, whose names stand before the types. VALUES and WITH have such a list of types, too, and no names. */
+export const typesOfTableExpressions = (tree: string): number[] =>
+  [...tree.matchAll(/ :colnames \((?:\\.|[^)\\])*\) :coltypes \(o ([\d ]+)\)/g)].flatMap(([, list]) =>
+    list!.split(' ').map(Number),
+  );
 
 /** A join lists every column of both sides, whether it is read or not. What is read of them stands where it is read, too. */
 function withoutJoinedColumns(tree: string): string {

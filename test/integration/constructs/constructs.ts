@@ -268,7 +268,7 @@ const rows: readonly Row[] = [
   ],
   [
     'JSON_TABLE',
-    "SELECT i.id, x.a FROM {item} i, JSON_TABLE(i.data, '$' COLUMNS (a int PATH '$.a')) x",
+    "SELECT i.id, x.a, (SELECT string_agg(y.n || ':' || y.v, ',' ORDER BY y.n) FROM JSON_TABLE(jsonb_build_object('l', jsonb_build_array(i.n, i.name)), '$' COLUMNS (NESTED PATH '$.l[*]' COLUMNS (n FOR ORDINALITY, v text PATH '$'))) y) AS l FROM {item} i LEFT JOIN JSON_TABLE(i.data, '$' COLUMNS (a int PATH '$.a')) x ON true",
     { since: 17 },
   ],
   [
@@ -277,7 +277,7 @@ const rows: readonly Row[] = [
   ],
   [
     'XMLTABLE',
-    "SELECT i.id, x.n FROM {item} i, XMLTABLE('/a' PASSING xmlparse(CONTENT '<a/>') COLUMNS n int PATH '@n') x",
+    "SELECT i.id, x.n FROM {item} i, XMLTABLE('/a' PASSING xmlelement(name a, xmlattributes(i.n AS n)) COLUMNS n int PATH '@n') x",
   ],
   ['casts', 'SELECT i.id, i.n::numeric(10, 2) AS n, i.n::text AS text, i.mood::text AS mood FROM {item} i'],
   ['text cast to a date', 'SELECT i.id, i.name::date AS d FROM {item} i'],

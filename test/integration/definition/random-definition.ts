@@ -268,6 +268,7 @@ class Writer {
         empty: 1,
         exists: depth > 0 ? 2 : 0,
         in: depth > 0 ? 2 : 0,
+        tableExpression: 0.3,
       })
     ) {
       case 'compare':
@@ -276,6 +277,21 @@ class Writer {
         return `${column} IS NOT NULL`;
       case 'empty':
         return `${column} IS NULL`;
+      case 'tableExpression': {
+        const other = this.#column(items);
+        const [construct, rows] = this.#random.pick([
+          [
+            'JSON_TABLE',
+            `JSON_TABLE(jsonb_build_array(${column}, ${other}), '$[*]' COLUMNS (x int PATH '$'))`,
+          ],
+          [
+            'XMLTABLE',
+            `XMLTABLE('/r/v' PASSING xmlelement(name r, xmlelement(name v, ${column})) COLUMNS x int PATH 'text()')`,
+          ],
+        ] as const);
+        this.#use(construct);
+        return `EXISTS (SELECT 1 FROM ${rows} AS e WHERE e.x > ${this.#random.chance(0.5) ? value : other})`;
+      }
       case 'exists': {
         const not = this.#random.chance(0.4) ? 'NOT ' : '';
         this.#use(`${not}EXISTS`);

@@ -718,9 +718,18 @@ const sources: readonly Refused[] = [
   },
   { sql: `${p} TABLESAMPLE BERNOULLI (10)`, message: 'TABLESAMPLE is not supported in a tview' },
   {
-    sql: `SELECT p.pk_product, x.a FROM product p, JSON_TABLE(p.name::jsonb, '$' COLUMNS (a int PATH '$.a')) x`,
-    message: 'JSON_TABLE in FROM is not supported in a tview',
+    sql: `SELECT p.pk_product, x.a FROM product p, JSON_TABLE(p.name::jsonb, '$' COLUMNS (a date PATH '$.a')) x`,
+    message: 'a conversion of text to date in the definition is not supported in a tview',
     since: 17,
+  },
+  {
+    sql: `SELECT p.pk_product, x.a FROM product p, XMLTABLE('/a' PASSING xmlparse(DOCUMENT p.name) COLUMNS a timestamptz PATH '@b') x`,
+    message: 'a conversion of text to timestamp with time zone in the definition is not supported in a tview',
+  },
+  {
+    sql: `SELECT p.pk_product, x.a FROM product p, XMLTABLE('/a' PASSING xmlparse(DOCUMENT p.name) COLUMNS a xid8 PATH '@b', "x) " int, b shape PATH '@c') x`,
+    setup: 'CREATE DOMAIN shape AS regclass',
+    message: /shape|regclass/,
   },
   {
     sql: `WITH unread AS (SELECT * FROM category) ${p}`,
