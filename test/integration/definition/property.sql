@@ -7,19 +7,22 @@ CREATE TABLE c (id int PRIMARY KEY, b_id int REFERENCES b ON UPDATE CASCADE ON D
 CREATE TABLE n (id int PRIMARY KEY, parent_id int REFERENCES n ON DELETE CASCADE, name text, extra int);
 CREATE TABLE o (shop int, no int, note text, PRIMARY KEY (shop, no));
 CREATE TABLE it (code varchar(3) PRIMARY KEY, name text);
-CREATE TABLE li (shop int, no int, line int, item text, qty int, PRIMARY KEY (shop, no, line));
+CREATE TABLE li (shop int, no int, line int, item text, qty int, PRIMARY KEY (shop, no, line)) PARTITION BY LIST (shop);
+CREATE TABLE li_1 PARTITION OF li FOR VALUES IN (1);
+CREATE TABLE li_rest PARTITION OF li DEFAULT;
 CREATE TABLE w (id int PRIMARY KEY, ids int[], extra int);
 CREATE TABLE u (id uuid PRIMARY KEY, name text);
 CREATE TABLE m (u1 uuid, u2 uuid, weight int, PRIMARY KEY (u1, u2));
 
+-- In the log of the table that is its argument: a partition's trigger is that of the partitioned table.
 CREATE FUNCTION log_row() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP = 'INSERT' THEN
-    EXECUTE format('INSERT INTO log_%I VALUES (%L, NULL, $1)', TG_TABLE_NAME, TG_OP) USING new;
+    EXECUTE format('INSERT INTO log_%I VALUES (%L, NULL, $1)', TG_ARGV[0], TG_OP) USING new;
   ELSIF TG_OP = 'DELETE' THEN
-    EXECUTE format('INSERT INTO log_%I VALUES (%L, $1, NULL)', TG_TABLE_NAME, TG_OP) USING old;
+    EXECUTE format('INSERT INTO log_%I VALUES (%L, $1, NULL)', TG_ARGV[0], TG_OP) USING old;
   ELSE
-    EXECUTE format('INSERT INTO log_%I VALUES (%L, $1, $2)', TG_TABLE_NAME, TG_OP) USING old, new;
+    EXECUTE format('INSERT INTO log_%I VALUES (%L, $1, $2)', TG_ARGV[0], TG_OP) USING old, new;
   END IF;
   RETURN NULL;
 END $$;
@@ -29,7 +32,7 @@ DECLARE name text;
 BEGIN
   FOREACH name IN ARRAY '{g,a,l,b,c,n,o,it,li,w,u,m}'::text[] LOOP
     EXECUTE format('CREATE UNLOGGED TABLE log_%I (op text, o %1$I, n %1$I)', name);
-    EXECUTE format('CREATE TRIGGER log AFTER INSERT OR UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION log_row()', name);
+    EXECUTE format('CREATE TRIGGER log AFTER INSERT OR UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION log_row(%1$L)', name);
   END LOOP;
 END $$;
 
