@@ -6,7 +6,7 @@
 import type { Advice, CreateTview, QualifiedName, RefreshPlan } from '../definition/plan.ts';
 import { SqlState, TviewsError } from '../errors/errors.ts';
 import { grantsOn } from './belongings.ts';
-import { requireExpected } from './construction.ts';
+import { describeConstruction, howToGoOn, requireExpected } from './construction.ts';
 import { addGuard, addKey, createTable, install, nextId } from './create.ts';
 import { dropTview, losingWithout, refuseWhileRead, removeRegistered } from './drop.ts';
 import { exclude } from './exclusion.ts';
@@ -14,7 +14,7 @@ import type { SqlExecutor } from './executor.ts';
 import { changedFamilies } from './family.ts';
 import { generateFlush } from './generate.ts';
 import { generateCaptures } from './generate-captures.ts';
-import { quoteIdentifier, quoteQualified } from './identifier.ts';
+import { quoteIdentifier, quoteQualified, writtenName } from './identifier.ts';
 import {
   constructionFor,
   findTview,
@@ -93,11 +93,12 @@ export async function applyTview(
       expected: probe.plan,
     })),
   );
-  if (change.kind === 'none') {
+  if (change.kind === 'none' && existing.construction === null) {
     await followFamilies(executor, registry, existing);
     return { ...same, action: 'unchanged' };
   }
-  refuseOther(wanted, existing);
+  if (change.kind === 'none') refuseHalfFilled(wanted, existing);
+  else refuseOther(wanted, existing);
   refuseWhileRead(registry, existing, 'replace');
   return await create(executor, registry, wanted, hooks, { existing, expected });
 }
@@ -128,6 +129,16 @@ export function refuseOther({ statement, table }: Wanted, existing: RegisteredTv
     SqlState.duplicateTable,
     `tview "${table.name}" already exists with another definition`,
     { hint: 'Use CREATE OR REPLACE TVIEW to build it anew.' },
+  );
+}
+
+/** CREATE TVIEW without OR REPLACE, of one to which `tviews apply` has added columns and has not filled them. */
+function refuseHalfFilled({ statement }: Wanted, existing: RegisteredTview): void {
+  if (statement.ifExists !== 'error') return;
+  throw new TviewsError(
+    SqlState.objectNotInPrerequisiteState,
+    `tview ${writtenName(existing)} is being built: ${describeConstruction(existing)}`,
+    { hint: howToGoOn(existing) },
   );
 }
 

@@ -252,6 +252,23 @@ describe('interrupted', () => {
     expect(await leftovers()).toEqual([]);
   });
 
+  test('columns that were added and are not filled yet, and the same by the statement: it is not called unchanged', async () => {
+    const longer = productDefinition.replace('AS data', 'AS data, p.price');
+    await applying('tv_product', productDefinition);
+    await interruptedAt('batch', 'tv_product', longer);
+    await expect(apply(owner, 'tv_product', longer)).rejects.toMatchObject({
+      code: '55000',
+      message: 'tview shop.tv_product is being built: 100 of 500 keys are filled',
+      hint: 'Run "tviews apply" again to go on.',
+    });
+    expect(await apply(owner, 'tv_product', longer, { ifExists: 'replace' })).toMatchObject({
+      action: 'replaced',
+      rows: 500,
+    });
+    expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+    expect(await leftovers()).toEqual([]);
+  });
+
   test.each([
     'DROP TVIEW of what it is to be',
     'DROP TVIEW of what it is called now',
