@@ -32,6 +32,19 @@ const restFactor = 1;
 const patienceMs = 5_000;
 
 /**
+ * Whoever was killed would still wait, and all who want the table behind him. Until the transaction ends the server looks whether its
+ * client is there; not all of its platforms can.
+ */
+const watchClient = `DO $$
+BEGIN
+  PERFORM pg_catalog.set_config('client_connection_check_interval', '1s', true);
+EXCEPTION
+  WHEN invalid_parameter_value THEN
+    RAISE DEBUG 'a lost client is noticed late: %', SQLERRM;
+END
+$$`;
+
+/**
  * Until the caller's transaction ends.
  * @throws 55P03 where lock_timeout is set, and has passed; 40P01
  */
@@ -52,6 +65,7 @@ export async function exclude(executor: SqlExecutor, exclusion: Exclusion): Prom
     }
     await setTimeout(restFactor * usual);
   }
+  await executor.query(watchClient);
   const left = limit === 0 ? null : Math.max(1, Math.round(limit - (performance.now() - begun)));
   await attempt(executor, exclusion, left);
 }

@@ -11,6 +11,7 @@ import { flushForNoWriter } from '../../../src/database/repair.ts';
 import { inTransaction } from '../../../src/database/session.ts';
 import { resumeTview, suspendTview } from '../../../src/database/suspend.ts';
 import { rebuild, verifyTview } from '../../../src/database/verify.ts';
+import { until, vanish } from '../../kit/clients.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
 import {
@@ -294,4 +295,27 @@ describe('what is said', () => {
     expect(await outcome(init(executorOf(owner)))).toBe('done');
     expect(await apply(owner, 'tv_product', productDefinition)).toMatchObject({ action: 'unchanged' });
   });
+});
+
+test('whoever is killed while he waits for a writer is not waited for by others', async () => {
+  await app.query(`BEGIN; UPDATE tb_category SET name = 'begun' WHERE pk_category = 1`);
+  const lost = await database.client();
+  suspend('tv_product', lost).catch(() => undefined);
+  // Behind the attempts that are given up by themselves.
+  const blocked = async (): Promise<boolean> => {
+    const { rows } = await watcher.query<{ waits: boolean }>(
+      `SELECT a.wait_event_type = 'Lock' AND a.query LIKE 'SET LOCAL lock_timeout = 0;%' AS waits
+       FROM pg_stat_activity AS a WHERE a.pid = $1`,
+      [(lost as pg.Client & { processID: number }).processID],
+    );
+    return rows[0]?.waits === true;
+  };
+  await until('it waits without an end', blocked);
+  vanish(lost);
+  const other = await database.client(database.app);
+  await other.query(
+    `SET statement_timeout = '15s'; UPDATE tb_category SET name = 'beside' WHERE pk_category = 2`,
+  );
+  await app.query('COMMIT');
+  expect(await owed(database)).toEqual(nothing);
 });
