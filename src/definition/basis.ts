@@ -79,7 +79,10 @@ function relationFacts(relation: CatalogRelation): object {
     hasRowSecurity,
     family,
     primaryKey,
-    columns: columns.map(({ number: _, baseType: __, collationOid: ___, ...column }) => column),
+    columns: columns.map(({ number: _, baseType: __, collationOid: ___, generation, ...column }) => ({
+      ...column,
+      ...(generation !== null && { generation: generation.sql }),
+    })),
     // Of the others nothing depends but advice.
     unique: indexes.flatMap((index) => (index.isUnique ? [JSON.stringify(index.columns)] : [])).sort(),
   };
@@ -180,6 +183,17 @@ function outlineOf({ catalog, definition, bounded }: AnalysedDefinition, plan: R
       }),
     ]);
   };
+  // A virtual column that is read is not among those that a trigger compares.
+  const generationsOf = (oid: number, compared: ReadonlySet<string>) => {
+    const own = definition.occurrences.filter(({ relation }) => relation.oid === oid);
+    const isRead = (name: string): boolean =>
+      compared.has(name) || own.some(({ referenced }) => referenced.has(name));
+    return catalog.relations
+      .get(oid)!
+      .columns.flatMap(({ number: column, name, generation }) =>
+        generation !== null && isRead(name) ? [[column, generation.tree] as const] : [],
+      );
+  };
   return {
     sources: plan.sources.map(
       ({ oid, kind, form = 'table', linkColumns, referencedColumns, primaryKey, occurrences }) => {
@@ -194,6 +208,7 @@ function outlineOf({ catalog, definition, bounded }: AnalysedDefinition, plan: R
           reads: referencedColumns.map((name) => number(oid, name)),
           primaryKey: primaryKey?.map((name) => number(oid, name)) ?? null,
           mappings: occurrences.map(({ mapping }) => mapping),
+          generations: generationsOf(oid, names),
           names: [...names].map((name) => ({ number: number(oid, name), name })),
         };
       },
@@ -239,8 +254,10 @@ function isShownAsBefore(then: TypeFacts, types: readonly TypeFacts[]): boolean 
 function comparable({ sources, edges, ...rest }: Outline, then: Outline): unknown {
   const outline = {
     ...rest,
-    sources: sources.map(({ names: _, primaryKey, ...source }, i) => ({
+    sources: sources.map(({ names: _, primaryKey, generations, ...source }, i) => ({
       ...source,
+      // Plans from before say nothing of them.
+      generations: then.sources[i]?.generations === undefined ? null : generations,
       primaryKey: then.sources[i]?.primaryKey == null ? null : primaryKey,
     })),
     edges: edges.map((edge, i) =>

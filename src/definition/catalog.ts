@@ -27,6 +27,13 @@ export interface CatalogColumn extends Column {
   readonly isDeterministic: boolean;
   readonly notNull: boolean;
   readonly generated: 'no' | 'stored' | 'virtual';
+  /** What a generated one is computed by; null of any other. */
+  readonly generation: {
+    /** By names. */
+    readonly sql: string;
+    /** A digest of the stored tree, in which columns are numbers. */
+    readonly tree: string;
+  } | null;
 }
 
 /** An index that could serve a probe: valid, without a predicate. An expression is null among the columns. */
@@ -154,7 +161,14 @@ const columnsQuery = `
            pg_catalog.quote_ident(place.nspname) || '.' || pg_catalog.quote_ident(coll.collname)
          END AS collation,
          attribute.attnotnull OR type.typnotnull AS "notNull",
-         CASE attribute.attgenerated WHEN '' THEN 'no' WHEN 's' THEN 'stored' ELSE 'virtual' END AS generated
+         CASE attribute.attgenerated WHEN '' THEN 'no' WHEN 's' THEN 'stored' ELSE 'virtual' END AS generated,
+         CASE WHEN attribute.attgenerated <> '' THEN (
+           SELECT pg_catalog.jsonb_build_object(
+             'sql', pg_catalog.pg_get_expr(expression.adbin, expression.adrelid),
+             'tree', pg_catalog.md5(pg_catalog.regexp_replace(expression.adbin::text, ':location -?\\d+', '', 'g')))
+           FROM pg_catalog.pg_attrdef AS expression
+           WHERE expression.adrelid = attribute.attrelid AND expression.adnum = attribute.attnum
+         ) END AS generation
   FROM attribute
   JOIN pg_catalog.pg_type AS type ON type.oid = attribute.atttypid
   JOIN below ON below.type = attribute.atttypid

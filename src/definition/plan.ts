@@ -180,6 +180,8 @@ export interface Outline {
     readonly reads: readonly number[];
     readonly primaryKey: readonly number[] | null;
     readonly mappings: readonly Occurrence['mapping'][];
+    /** Generated columns, each with a digest of its expression; absent in plans from before that was looked at. */
+    readonly generations?: readonly (readonly [number: number, tree: string])[];
     /** Names of all columns the plan has something to do with, as they were. */
     readonly names: readonly { readonly number: number; readonly name: string }[];
   }[];

@@ -16,7 +16,8 @@ const tables = `
   CREATE TABLE category (id int PRIMARY KEY, name text NOT NULL, other int);
   CREATE TABLE product (
     id int PRIMARY KEY, category int NOT NULL REFERENCES category, spare int NOT NULL DEFAULT 2, name text NOT NULL,
-    hidden boolean NOT NULL DEFAULT false, colour colour NOT NULL DEFAULT 'red', size size DEFAULT (1, 2), unused text, code text UNIQUE
+    hidden boolean NOT NULL DEFAULT false, colour colour NOT NULL DEFAULT 'red', size size DEFAULT (1, 2), unused text, code text UNIQUE,
+    doubled int GENERATED ALWAYS AS (id * 2) STORED
   );
   CREATE INDEX ON product (category);
   CREATE TABLE review (id int PRIMARY KEY, product int REFERENCES product ON DELETE CASCADE, rating int NOT NULL);
@@ -37,7 +38,7 @@ const tables = `
 const tviews = `
   CREATE TVIEW tv_product WITH (key = 'id') AS
     SELECT p.id, p.category, jsonb_build_object(
-      'name', p.name, 'colour', p.colour, 'size', p.size, 'category', c.name,
+      'name', p.name, 'colour', p.colour, 'size', p.size, 'doubled', p.doubled, 'category', c.name,
       'ratings', (SELECT jsonb_agg(r.rating ORDER BY r.id) FROM rated r WHERE r.product = p.id)
     ) AS data
     FROM product p JOIN category c ON c.id = p.category
@@ -71,6 +72,8 @@ export interface SchemaChange {
   readonly outcomes: Partial<Record<Name, Outcome>>;
   /** Partitions that came or went with it. */
   readonly family?: true;
+  /** The first major version of PostgreSQL that can. */
+  readonly since?: number;
   /** Each works afterwards, and every tview is what its view says then. */
   readonly writes: readonly string[];
   /** What the tviews are called then. */
@@ -265,6 +268,19 @@ export const changes: Record<string, SchemaChange> = {
     ddl: ['ALTER TYPE size RENAME ATTRIBUTE width TO breadth'],
     outcomes: { tv_product: 'changed' },
     writes: productWrites,
+  },
+  'the expression of a generated column changed': {
+    ddl: ['ALTER TABLE product ALTER COLUMN doubled SET EXPRESSION AS (id * 2 + spare)'],
+    outcomes: { tv_product: 'changed' },
+    since: 17,
+    writes: productWrites,
+  },
+  'a column renamed that a generated one is computed from': {
+    ddl: ['ALTER TABLE product RENAME id TO no'],
+    outcomes: { tv_product: 'renamed', tv_sold: 'renamed' },
+    writes: renamedEverywhere(productWrites, /(product) (SET .* WHERE|WHERE) id/g, '$1 $2 no').map((write) =>
+      write.replace('product (id', 'product (no'),
+    ),
   },
   'row level security': {
     ddl: ['ALTER TABLE tag ENABLE ROW LEVEL SECURITY'],
