@@ -27,11 +27,11 @@ export interface CatalogColumn extends Column {
   readonly isDeterministic: boolean;
   readonly notNull: boolean;
   readonly generated: 'no' | 'stored' | 'virtual';
-  /** What a generated one is computed by; null of any other. */
+  /** What a generated one is computed by, also in partitions and children; null of any other. */
   readonly generation: {
     /** By names. */
     readonly sql: string;
-    /** A digest of the stored tree, in which columns are numbers. */
+    /** A digest of the stored trees, in which columns are numbers. */
     readonly tree: string;
   } | null;
 }
@@ -163,11 +163,24 @@ const columnsQuery = `
          attribute.attnotnull OR type.typnotnull AS "notNull",
          CASE attribute.attgenerated WHEN '' THEN 'no' WHEN 's' THEN 'stored' ELSE 'virtual' END AS generated,
          CASE WHEN attribute.attgenerated <> '' THEN (
+           -- A partition or a child can have another one.
+           WITH RECURSIVE member (relation) AS (
+             SELECT attribute.attrelid
+             UNION
+             SELECT inherits.inhrelid
+             FROM member
+             JOIN pg_catalog.pg_inherits AS inherits ON inherits.inhparent = member.relation
+           ), expression (sql, tree) AS (
+             SELECT pg_catalog.pg_get_expr(def.adbin, def.adrelid),
+                    pg_catalog.regexp_replace(def.adbin::text, ':location -?\\d+', '', 'g')
+             FROM member
+             JOIN pg_catalog.pg_attribute AS own ON own.attrelid = member.relation AND own.attname = attribute.attname
+             JOIN pg_catalog.pg_attrdef AS def ON def.adrelid = own.attrelid AND def.adnum = own.attnum
+           )
            SELECT pg_catalog.jsonb_build_object(
-             'sql', pg_catalog.pg_get_expr(expression.adbin, expression.adrelid),
-             'tree', pg_catalog.md5(pg_catalog.regexp_replace(expression.adbin::text, ':location -?\\d+', '', 'g')))
-           FROM pg_catalog.pg_attrdef AS expression
-           WHERE expression.adrelid = attribute.attrelid AND expression.adnum = attribute.attnum
+             'sql', pg_catalog.string_agg(DISTINCT expression.sql, '; '),
+             'tree', pg_catalog.md5(pg_catalog.string_agg(DISTINCT expression.tree, ';')))
+           FROM expression
          ) END AS generation
   FROM attribute
   JOIN pg_catalog.pg_type AS type ON type.oid = attribute.atttypid

@@ -10,7 +10,7 @@ import { inTransaction } from '../../../src/database/session.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
 import { divergence } from '../../kit/oracle.ts';
 import { changes, changingSchema, expectExact, type Name, names } from './schema-changes.ts';
-import { untilWaiting } from './support.ts';
+import { apply, untilWaiting } from './support.ts';
 
 let database: FreshDatabase;
 let owner: pg.Client;
@@ -64,6 +64,27 @@ test('names swapped, and a writer in between who was misled: every row is looked
   await repairPending(executorOf(owner));
   await expectExact(owner, { outcomes: {} });
 });
+
+test.skipIf(inject('serverVersion') < 17)(
+  'another expression of a generated column in one partition: every row is looked at',
+  async () => {
+    await owner.query(`
+      CREATE TABLE box (id int PRIMARY KEY, n int NOT NULL, twice int GENERATED ALWAYS AS (n * 2) STORED) PARTITION BY LIST (id);
+      CREATE TABLE box_1 PARTITION OF box FOR VALUES IN (1);
+      CREATE TABLE box_2 PARTITION OF box FOR VALUES IN (2);
+      INSERT INTO box VALUES (1, 5), (2, 6)`);
+    await apply(owner, 'tv_box', 'SELECT b.id, b.twice FROM box b');
+    await owner.query('CREATE TABLE box_3 PARTITION OF box FOR VALUES IN (3)');
+    expect((await init(executorOf(owner))).followed).toEqual([]);
+    await owner.query('ALTER TABLE box_1 ALTER COLUMN twice SET EXPRESSION AS (n * 20)');
+    expect((await init(executorOf(owner))).followed).toMatchObject([{ outcome: 'changed' }]);
+    await repairPending(executorOf(owner));
+    expect((await owner.query('SELECT * FROM tv_box ORDER BY id')).rows).toEqual([
+      { id: 1, twice: 100 },
+      { id: 2, twice: 12 },
+    ]);
+  },
+);
 
 test('another table in the place of one that was renamed, and a writer in between who was misled', async () => {
   await owner.query(`
