@@ -76,6 +76,8 @@ export interface CatalogView {
 }
 
 export interface Catalog {
+  /** The major version. */
+  readonly serverVersion: number;
   readonly root: CatalogRelation;
   readonly relations: ReadonlyMap<number, CatalogRelation>;
   /** The root and every ordinary view below it. */
@@ -239,9 +241,10 @@ export async function loadCatalog(
   view: QualifiedName,
   isTview: (oid: number) => Promise<boolean> | boolean,
 ): Promise<Catalog> {
+  const { serverVersion } = await requireEmptyPath(executor);
   const rootOid = await findView(executor, view);
   const read = await loadRead(executor, [rootOid], isTview);
-  return { root: read.relations.get(rootOid)!, ...read };
+  return { serverVersion, root: read.relations.get(rootOid)!, ...read };
 }
 
 /** The same of many views by their oids, in as few statements. One that is none, or no more, is left out. */
@@ -250,14 +253,14 @@ export async function loadCatalogs(
   views: readonly number[],
   isTview: (oid: number) => boolean,
 ): Promise<ReadonlyMap<number, Catalog>> {
-  await requireEmptyPath(executor);
+  const { serverVersion } = await requireEmptyPath(executor);
   const read = await loadRead(executor, views, isTview);
   return new Map(
     views.flatMap((oid) => {
       const root = read.relations.get(oid);
       return root === undefined || !read.views.has(oid)
         ? []
-        : [[oid, { root, ...readBy(oid, read) }] as const];
+        : [[oid, { serverVersion, root, ...readBy(oid, read) }] as const];
     }),
   );
 }
@@ -308,7 +311,6 @@ async function loadRead(
 }
 
 async function findView(executor: SqlExecutor, view: QualifiedName): Promise<number> {
-  await requireEmptyPath(executor);
   const [row] = await executor.query<{ oid: string }>(
     `SELECT class.oid::int8
      FROM pg_catalog.pg_class AS class
@@ -323,11 +325,12 @@ async function findView(executor: SqlExecutor, view: QualifiedName): Promise<num
 }
 
 /** With anything in the path, names would be deparsed without their schema and could be resolved to another object. */
-async function requireEmptyPath(executor: SqlExecutor): Promise<void> {
-  const [row] = await executor.query<{ path: string }>(
-    `SELECT pg_catalog.current_setting('search_path') AS path`,
+async function requireEmptyPath(executor: SqlExecutor): Promise<{ readonly serverVersion: number }> {
+  const [row] = await executor.query<{ path: string; serverVersion: number }>(
+    `SELECT pg_catalog.current_setting('search_path') AS path,
+       pg_catalog.current_setting('server_version_num')::int / 10000 AS "serverVersion"`,
   );
-  if (row !== undefined && ['', '""'].includes(row.path)) return;
+  if (row !== undefined && ['', '""'].includes(row.path)) return row;
   throw new TviewsError(SqlState.internalError, 'definitions are compiled under an empty search_path');
 }
 

@@ -113,8 +113,8 @@ function ownKey(
     }
     if (wanted.kind === 'expression') {
       if (wanted.occurrence !== occurrence) return null;
-      const { pieces, isImmutable } = wanted;
-      parts.push({ kind: 'expression', pieces, isImmutable });
+      const { pieces, immutableSince } = wanted;
+      parts.push({ kind: 'expression', pieces, immutableSince });
       continue;
     }
     const candidates =

@@ -40,8 +40,8 @@ export interface Expression {
   readonly isExact: boolean;
   /** Whether equal ones look the same, whatever it is computed from. */
   readonly hasOneForm: boolean;
-  /** In PostgreSQL's sense: an index can be by it. */
-  readonly isImmutable: boolean;
+  /** The major version of PostgreSQL from which on an index can be by it: 0 for any, infinity for none. */
+  readonly immutableSince: number;
 }
 
 /** What a column reference in an expression is. */
@@ -71,7 +71,7 @@ export function expressionOf(node: Node, find: (name: ColumnName) => FoundColumn
     isExact: exactKinds.has(written.kind) && columns.every(isExact),
     hasOneForm:
       isRounded(written) || (exactKinds.has(written.kind) && columns.every((one) => one.isDeterministic)),
-    isImmutable: !written.isStable,
+    immutableSince: written.immutableSince,
   };
 }
 
@@ -117,9 +117,17 @@ interface Written {
   readonly pieces: readonly Piece[];
   readonly kind: Kind;
   readonly filledIf: readonly string[] | null;
-  /** Whether settings decide it, such as the time zone. */
-  readonly isStable: boolean;
+  /** The first version that calls it IMMUTABLE; none where settings decide it, such as the time zone. */
+  readonly immutableSince: number;
 }
+
+const everSince = 0;
+const never = Number.POSITIVE_INFINITY;
+/** date_trunc with a zone as its third argument. */
+const zonedTruncSince = 16;
+
+const sinceAll = (parts: readonly Written[]): number =>
+  Math.max(everSince, ...parts.map(({ immutableSince }) => immutableSince));
 
 type Columns = (name: ColumnName) => CatalogColumn | null;
 
@@ -132,7 +140,7 @@ function write(node: Node, columns: Columns): Written | null {
       pieces: [{ column: column.name }],
       kind: kindOf(column),
       filledIf: [column.name],
-      isStable: false,
+      immutableSince: everSince,
     };
   }
   if ('A_Const' in node) return constant(node.A_Const);
@@ -154,14 +162,19 @@ function write(node: Node, columns: Columns): Written | null {
     const word = boolop === 'OR_EXPR' ? ' OR ' : ' AND ';
     const pieces =
       boolop === 'NOT_EXPR' ? ['(NOT ', ...parts[0]!.pieces, ')'] : ['(', ...list(parts, word), ')'];
-    return { pieces, kind: 'truth', filledIf: allFilled(parts), isStable: someStable(parts) };
+    return { pieces, kind: 'truth', filledIf: allFilled(parts), immutableSince: sinceAll(parts) };
   }
   if ('NullTest' in node) {
     const tested = node.NullTest.arg === undefined ? null : write(node.NullTest.arg, columns);
     // Of a row the test is another one.
     if (tested === null || isOther(tested)) return null;
     const word = node.NullTest.nulltesttype === 'IS_NULL' ? ' IS NULL)' : ' IS NOT NULL)';
-    return { pieces: ['(', ...tested.pieces, word], kind: 'truth', filledIf: [], isStable: tested.isStable };
+    return {
+      pieces: ['(', ...tested.pieces, word],
+      kind: 'truth',
+      filledIf: [],
+      immutableSince: tested.immutableSince,
+    };
   }
   return null;
 }
@@ -179,8 +192,6 @@ function allFilled(parts: readonly Written[]): readonly string[] | null {
   return each.every((one) => one !== null) ? [...new Set(each.flat())] : null;
 }
 
-const someStable = (parts: readonly Written[]): boolean => parts.some(({ isStable }) => isStable);
-
 const isOther = ({ kind }: Written): boolean => kind === 'other' || kind === 'made';
 
 /** NULL is nothing to be grouped by, and what it is cast to is seldom known. */
@@ -190,7 +201,7 @@ function constant(value: Extract<Node, { A_Const: unknown }>['A_Const']): Writte
     pieces: [sql],
     kind,
     filledIf: [],
-    isStable: false,
+    immutableSince: everSince,
   });
   if (sval !== undefined) return written(quoteLiteral(sval.sval ?? ''), 'text');
   if (ival !== undefined) return written(String(ival.ival ?? 0), 'integer');
@@ -217,7 +228,7 @@ function cast(arg: Node | undefined, type: TypeName | undefined, columns: Column
     modifiersOf(type!),
   ];
   // A constant is what it was when the definition was written.
-  if ('A_Const' in arg) return { pieces, kind: kind ?? 'other', filledIf: [], isStable: false };
+  if ('A_Const' in arg) return { pieces, kind: kind ?? 'other', filledIf: [], immutableSince: everSince };
   if (kind === undefined || (kind !== 'text' && !castable.has(inner.kind))) return null;
   if (kind === 'text' && (isOther(inner) || inner.kind === 'float')) return null;
   return {
@@ -225,7 +236,10 @@ function cast(arg: Node | undefined, type: TypeName | undefined, columns: Column
     kind,
     // In PostgreSQL 18 a json null becomes NULL.
     filledIf: inner.kind === 'json' ? null : inner.filledIf,
-    isStable: inner.isStable || (temporal.has(inner.kind) && (kind === 'text' || isZoned(inner.kind, kind))),
+    immutableSince:
+      temporal.has(inner.kind) && (kind === 'text' || isZoned(inner.kind, kind))
+        ? never
+        : inner.immutableSince,
   };
 }
 
@@ -327,12 +341,14 @@ function call(node: FuncCall, columns: Columns): Written | null {
     ],
     kind: typeof known.kind === 'string' ? known.kind : known.kind(kinds),
     filledIf: known.neverNull === true ? [] : mayBeNull ? null : allFilled(written),
-    isStable:
-      someStable(written) ||
-      known.isStable === true ||
-      // The zone may be the third argument.
-      (known.isStable === 'zoned' && kinds.includes('timestamptz') && args.length < 3),
+    immutableSince: Math.max(sinceAll(written), sinceOf(known, kinds)),
   };
+}
+
+function sinceOf({ isStable }: Known, kinds: readonly Kind[]): number {
+  if (isStable === true) return never;
+  if (isStable !== 'zoned' || !kinds.includes('timestamptz')) return everSince;
+  return kinds.length < 3 ? never : zonedTruncSince;
 }
 
 /** Those that have a syntax of SQL, in which the server leaves out how it converts a column. */
@@ -380,7 +396,8 @@ function operation(
     pieces: ['(', ...left.pieces, ' ', { operator }, ' ', ...right.pieces, ')'],
     kind: known.kind,
     filledIf: known.maybeNull ? null : allFilled([left, right]),
-    isStable: someStable([left, right]) || (comparisons.has(operator) && isZoned(left.kind, right.kind)),
+    immutableSince:
+      comparisons.has(operator) && isZoned(left.kind, right.kind) ? never : sinceAll([left, right]),
   };
 }
 
@@ -431,7 +448,7 @@ function firstFilled(word: string, args: readonly Node[] = [], columns: Columns)
   // Any of them will do; the last one is what there is when all else fails, by habit.
   const known = parts.flatMap(({ filledIf }) => (filledIf === null ? [] : [filledIf]));
   const filledIf = known.find(({ length }) => length === 0) ?? known.at(-1) ?? null;
-  return { pieces: [word, '(', ...list(parts, ', '), ')'], kind, filledIf, isStable: someStable(parts) };
+  return { pieces: [word, '(', ...list(parts, ', '), ')'], kind, filledIf, immutableSince: sinceAll(parts) };
 }
 
 function sameKind(parts: readonly Written[]): Kind | null {
@@ -469,9 +486,9 @@ function branches(
     ],
     kind,
     filledIf: otherwise === null ? null : allFilled(results),
-    isStable:
-      someStable([...(subject === null ? [] : [subject]), ...whens.map(({ test }) => test), ...results]) ||
-      whens.some(({ test }) => subject !== null && isZoned(subject.kind, test.kind)),
+    immutableSince: whens.some(({ test }) => subject !== null && isZoned(subject.kind, test.kind))
+      ? never
+      : sinceAll([...(subject === null ? [] : [subject]), ...whens.map(({ test }) => test), ...results]),
   };
 }
 

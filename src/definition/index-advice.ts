@@ -45,30 +45,35 @@ const ofColumn = (name: string): Part => ({
   isIndexable: true,
 });
 
-const ofExpression = ({ pieces, isImmutable }: Computed): Part => ({
+const ofExpression = ({ pieces, immutableSince }: Computed, serverVersion: number): Part => ({
   name: expressionKey(pieces),
   shown: render(pieces, { column: (name) => name, isShown: true }),
   sql: `(${render(pieces, { column: quoteIdentifier, isShown: true })})`,
-  isIndexable: isImmutable,
+  isIndexable: serverVersion >= immutableSince,
 });
 
-function partsOf(keyParts: readonly KeyPart[]): Part[] {
+function partsOf(keyParts: readonly KeyPart[], serverVersion: number): Part[] {
   return keyParts.flatMap((part) => {
     if (part.kind === 'constant') return [];
-    return [part.kind === 'column' ? ofColumn(part.column) : ofExpression(part)];
+    return [part.kind === 'column' ? ofColumn(part.column) : ofExpression(part, serverVersion)];
   });
 }
 
 const noIndex =
   "PostgreSQL has no index on what depends on a setting: write date_trunc('day', t AT TIME ZONE 'UTC'), a || b for concat(a, b), or store the value in a column.";
 
-export type Indexed = Pick<AnalysedDefinition, 'definition' | 'bounded' | 'expressionIndexes'>;
+export type Indexed = Pick<AnalysedDefinition, 'catalog' | 'definition' | 'bounded' | 'expressionIndexes'>;
 
 /** Both sides of a link as far as one index can serve them together: what is in an array has one of its own. */
 const plain = (sides: readonly Operand[]): Part[] =>
   sides.flatMap(({ column, isElement }) => (isElement ? [] : [ofColumn(column)]));
 
-export function wantedIndexes({ definition, bounded, expressionIndexes }: Indexed): readonly WantedIndex[] {
+export function wantedIndexes({
+  catalog,
+  definition,
+  bounded,
+  expressionIndexes,
+}: Indexed): readonly WantedIndex[] {
   const columnOf = columnLookup(definition);
   const found = new Map<string, WantedIndex>();
   const want = (occurrence: number, parts: readonly Part[], purpose: string): void => {
@@ -111,7 +116,10 @@ export function wantedIndexes({ definition, bounded, expressionIndexes }: Indexe
   }
   for (const { occurrence, hops, keyParts } of bounded) {
     const [first] = hops;
-    const parts = first === undefined ? partsOf(keyParts) : plain(first.links.map(({ from }) => from));
+    const parts =
+      first === undefined
+        ? partsOf(keyParts, catalog.serverVersion)
+        : plain(first.links.map(({ from }) => from));
     want(occurrence, parts, 'rows are recomputed');
   }
   return [...found.values()];

@@ -11,7 +11,8 @@ import { columnKey, type NamedOrigin, type Origin, originKey, type ResolvedDefin
 /** What a part of a key is computed by. */
 export interface Computed {
   readonly pieces: readonly Piece[];
-  readonly isImmutable: boolean;
+  /** The version from which on an index can be by it (expression.ts). */
+  readonly immutableSince: number;
 }
 
 /** One key column: as the tview has it, and the source column it is, or what is computed from a row, or the constant. */
@@ -169,7 +170,7 @@ function keyColumn(
       `Add NOT NULL to the column, or WHERE ${alias}.${column} IS NOT NULL to the definition.`,
     );
   }
-  const { pieces, isImmutable, filledIf } = origin;
+  const { pieces, immutableSince, filledIf } = origin;
   if (!isKept(origin.gives, output)) {
     return refusal(
       `key column "${name}" is computed, and converted to ${output.type}`,
@@ -178,7 +179,7 @@ function keyColumn(
     );
   }
   if (filledIf?.every(isFilled) || definition.notNull.has(originKey(origin)!)) {
-    return { output, kind: 'expression', occurrence, pieces, isImmutable };
+    return { output, kind: 'expression', occurrence, pieces, immutableSince };
   }
   const shown = shownExpression(pieces, alias);
   const empty = filledIf?.find((column) => !isFilled(column));

@@ -825,7 +825,11 @@ describe('advice', () => {
       'CREATE TABLE t (id int PRIMARY KEY, mail text NOT NULL, v varchar(9) NOT NULL, n int NOT NULL, d date NOT NULL, ts timestamptz NOT NULL)';
     const { advice } = await compileAlone(client, 'shop', sql, { setup, key: names });
     expect(advice).toMatchObject([
-      { kind: 'missing-index', hint: index ?? expect.stringMatching(/^CREATE INDEX/) },
+      {
+        kind: 'missing-index',
+        // On what depends on a named zone, PostgreSQL has an index since 16.
+        hint: (inject('serverVersion') < 16 ? undefined : index) ?? expect.stringMatching(/^CREATE INDEX/),
+      },
     ]);
     const created = await compileAlone(client, 'shop', sql, {
       setup: `${setup}; ${advice[0]!.hint}`,

@@ -30,11 +30,14 @@ interface Refused {
 }
 
 /** As the only column, k. */
-function computedKeys(cases: readonly (readonly [what: string, sql: string, setup?: string])[]): Refused[] {
-  return cases.map(([what, sql, setup]) => ({
+function computedKeys(
+  cases: readonly (readonly [what: string, sql: string, setup?: string, since?: number])[],
+): Refused[] {
+  return cases.map(([what, sql, setup, since]) => ({
     promise: `a key ${what}`,
     sql,
     ...(setup !== undefined && { setup }),
+    ...(since !== undefined && { since }),
     key: ['k'],
     message: 'key column "k" is computed',
   }));
@@ -386,6 +389,8 @@ const keys: readonly Refused[] = [
     [
       'that can fail: on the number of a match',
       "SELECT regexp_replace(p.name, 'a', 'b', 1, p.fk_category) AS k FROM product p",
+      '',
+      15,
     ],
     [
       'that can fail: on rows that nothing compares',
