@@ -70,7 +70,9 @@ async function compile(definition: RandomDefinition, number: number, tally: Tall
   await client.query('SAVEPOINT definition; SET LOCAL search_path = prop');
   try {
     // Some of it the planner alone knows, of what is shown: which conditions a FULL JOIN can have.
-    await client.query(`CREATE VIEW v_${view} AS ${definition.sql}; EXPLAIN SELECT whole_row FROM v_${view} AS whole_row`);
+    await client.query(
+      `CREATE VIEW v_${view} AS ${definition.sql}; EXPLAIN SELECT whole_row FROM v_${view} AS whole_row`,
+    );
   } catch {
     await client.query('ROLLBACK TO definition');
     tally.add('not accepted by PostgreSQL');
