@@ -1,6 +1,7 @@
 /** What the walk over a definition (resolve.ts) knows of columns and joins without walking: names, origins, which side is there. */
+import { columnsIn } from './expression.ts';
 import { type Node, type SelectStmt, strings } from './grammar.ts';
-import { type NamedOrigin, type Origin, type OriginName, originKey } from './resolved.ts';
+import { columnKey, type NamedOrigin, type Origin, type OriginName, originKey } from './resolved.ts';
 
 /** By their indexes. */
 export type Occurrences = readonly number[];
@@ -68,6 +69,21 @@ export function ofGroups(
       return { name, origin };
     return { name, origin: origin.isExact && areExact ? origin : computed(origin.how) };
   });
+}
+
+/** Of GROUPING SETS, ROLLUP and CUBE, one in another or not, what is grouped by in some of them. */
+export function groupsOf(node: Node): readonly Node[] {
+  if ('GroupingSet' in node) return (node.GroupingSet.content ?? []).flatMap(groupsOf);
+  if ('RowExpr' in node) return (node.RowExpr.args ?? []).flatMap(groupsOf);
+  return [node];
+}
+
+/** By columnKey, what a value is read or computed from. */
+export function readBy(origin: Origin): readonly string[] {
+  if (origin.kind === 'column' || origin.kind === 'element')
+    return [columnKey(origin.occurrence, origin.column)];
+  if (origin.kind !== 'expression') return [];
+  return columnsIn(origin.pieces).map((column) => columnKey(origin.occurrence, column));
 }
 
 export function computed(how: string): Origin {

@@ -9,11 +9,13 @@ import type { Catalog, CatalogColumn, CatalogRelation } from './catalog.ts';
 import {
   computed,
   firstNames,
+  groupsOf,
   isSameOrigin,
   joinKinds,
   namesTable,
   ofGroups,
   outputName,
+  readBy,
   renamed,
   valuesNames,
 } from './columns.ts';
@@ -207,15 +209,14 @@ class Walk {
     this.peering ??= unboundedWindow(`in ${this.where}`);
     const peer = this.body(select, scope);
     this.peering = outside;
-    const columns = partition.map((node) => this.origins.of(node, row.scope));
+    const named = partition.map((node) => ({ name: '', origin: this.origins.of(node, row.scope) }));
+    const columns = this.inEverySet(select, named, row.scope).map(({ origin }) => origin);
     this.partitions.push(columns);
-    const beside = this.besideSets(select, row.scope);
     for (const [place, mine] of columns.entries()) {
       const theirs = this.origins.of(partition[place], scope);
       const [here, there] = [operandFrom(mine), operandFrom(theirs)];
       if (mine.kind !== 'column' || here === null || there === null) continue;
       if (!this.findings.isFilled(mine, row.always)) continue;
-      if (beside?.some((group) => isSameOrigin(group, mine)) === false) continue;
       this.findings.equate(there, here, peer.always);
     }
   }
@@ -301,10 +302,18 @@ class Walk {
     return null;
   }
 
-  /** Of a query with GROUPING SETS, the columns that stand beside them: the others are null in some groups. Null: it has none. */
+  /**
+   * Of a query with GROUPING SETS, the columns that stand beside them: the others are null in some groups. Null: it has none. One
+   * that stands in them as well, under whatever name, may be meant by either.
+   */
   private besideSets({ groupClause = [] }: SelectStmt, scope: Scope): readonly Origin[] | null {
-    const beside = groupClause.filter((node) => !('GroupingSet' in node));
-    return beside.length === groupClause.length ? null : beside.map((node) => this.origins.of(node, scope));
+    const sets = groupClause.filter((node) => 'GroupingSet' in node);
+    if (sets.length === 0) return null;
+    const within = new Set(sets.flatMap(groupsOf).flatMap((node) => readBy(this.origins.of(node, scope))));
+    return groupClause
+      .filter((node) => !('GroupingSet' in node))
+      .map((node) => this.origins.of(node, scope))
+      .filter((origin) => !readBy(origin).some((column) => within.has(column)));
   }
 
   private inEverySet(

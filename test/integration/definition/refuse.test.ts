@@ -124,6 +124,20 @@ const clauses: readonly Refused[] = [
     message: /^window functions/,
   },
   {
+    promise: 'the same, where it is called otherwise beside ROLLUP, and is not null there',
+    sql: `SELECT q.k, sum(count(*)) OVER (PARTITION BY q.v) AS n
+          FROM (SELECT DISTINCT p.pk_product AS k, p.pk_product AS v FROM product p) q GROUP BY q.k, ROLLUP (q.v)`,
+    key: ['k'],
+    message: 'key column "k" is computed',
+  },
+  {
+    promise: 'a key that is null in the rows that ROLLUP adds, and not where it is called otherwise',
+    sql: `SELECT q.v AS k, count(*) AS n
+          FROM (SELECT DISTINCT p.pk_product AS k, p.pk_product AS v FROM product p) q GROUP BY q.k, ROLLUP (q.v)`,
+    key: ['k'],
+    message: /^key column "k" is computed/,
+  },
+  {
     promise: 'a window whose partition is null in the rows that ROLLUP adds',
     sql: `SELECT x.a, x.n FROM (SELECT p.pk_product AS a, p.fk_category, sum(count(*)) OVER (PARTITION BY p.fk_category) AS n
           FROM product p GROUP BY p.pk_product, ROLLUP (p.fk_category)) x WHERE x.fk_category IS NULL`,
