@@ -632,6 +632,18 @@ describe('shapes', () => {
     expect(seen.length).toBeLessThan(20);
   });
 
+  test('more rows than the planner thinks are filled in batches all the same, or writers would wait for all', async () => {
+    await owner.query(`
+      INSERT INTO tb_product SELECT i, 1 + i % 4, 'product ' || i FROM generate_series(21, 3000) AS i;
+      ANALYZE tb_product, tb_review, tb_category`);
+    const seen: number[] = [];
+    const thoughtToBeOneRow = `${productDefinition} WHERE length(p.name) = length(p.name || '') AND upper(p.name) = upper(lower(p.name))`;
+    await applying('tv_product', thoughtToBeOneRow, { progress: (filled) => seen.push(filled) });
+    expect(seen.at(-1)).toBe(3000);
+    expect(seen.length).toBeGreaterThan(10);
+    expect(await divergence(owner, 'shop.tv_product')).toEqual(inStep);
+  });
+
   test('no rows at all', async () => {
     await owner.query('TRUNCATE tb_product CASCADE');
     expect(await applying('tv_product', productDefinition)).toMatchObject({ action: 'created', rows: 0 });
