@@ -173,9 +173,8 @@ async function create(
     ]),
     losing: gone.length === 0 ? [] : losingWithout(registry, ...gone),
   });
-  let rest = registry;
   // What is being built for the name ends with it.
-  for (const tview of gone) rest = await removeRegistered(executor, rest, tview);
+  const rest = gone.length === 0 ? registry : await removeAll(executor, registry, gone);
   await createView(executor, view, statement.query);
   return await withSettings(executor, { search_path: '' }, async () => {
     hooks.step?.('compile', table);
@@ -191,6 +190,18 @@ async function create(
     for (const grant of grants) await executor.query(grant);
     const action = existing === null ? 'created' : 'replaced';
     return { action, isSuspended: false, table, advice: plan.advice, rows };
+  });
+}
+
+async function removeAll(
+  executor: SqlExecutor,
+  registry: Registry,
+  gone: readonly RegisteredTview[],
+): Promise<Registry> {
+  return await withSettings(executor, { search_path: '' }, async () => {
+    let rest = registry;
+    for (const tview of gone) rest = await removeRegistered(executor, rest, tview);
+    return rest;
   });
 }
 

@@ -69,8 +69,8 @@ export async function fill(
   }
   await options.step?.('fill');
   const { lock_timeout: limit } = await durations(executor, 'lock_timeout');
-  const isDear = await isDearByKey(executor, tview, state.keys!);
   let whole = tview.plan.isComputedWhole === true;
+  const isDear = !whole && (await isDearByKey(executor, tview, state.keys!));
   let size = isDear ? 1 : firstKeys;
   let analyzed = 0;
   await options.progress?.(state.filled, state.keys!);

@@ -122,7 +122,10 @@ export async function dropRegistered(
   });
 }
 
-/** The same for who has excluded its writers, and generates flush when something else has come in its place. */
+/**
+ * The same for who has excluded its writers, and generates flush when something else has come in its place. Under an empty
+ * search_path.
+ */
 export async function removeRegistered(
   executor: SqlExecutor,
   registry: Registry,
@@ -137,20 +140,18 @@ export async function removeRegistered(
   };
   const orphaned = registry.sources.filter((source) => !remaining.sources.includes(source));
   const behaviour = options.cascade ? 'CASCADE' : 'RESTRICT';
-  return await withSettings(executor, { search_path: '' }, async () => {
-    await executor.query('DELETE FROM tviews.tview WHERE id = $1', [tview.id]);
-    // By the names of now. Somebody may have dropped one of them, or a table of the definition with CASCADE.
-    if (tview.table !== null) await executor.query(`DROP TABLE ${quoteQualified(tview.table)} ${behaviour}`);
-    if (tview.view !== null) await executor.query(`DROP VIEW ${quoteQualified(tview.view)} ${behaviour}`);
-    // With the sources of before and the readers of after: a source that nobody reads loses its triggers.
-    await generateSources(executor, { ...remaining, sources: registry.sources }, tview, { moved: 'leave' });
-    await executor.query('DELETE FROM tviews.source WHERE id = ANY ($1)', [orphaned.map(({ id }) => id)]);
-    await dropFunctions(executor, tview.plan.table.name, tview.id);
-    await executor.query(
-      `DROP SEQUENCE tviews.${ticketName(tview.id)}; DROP TABLE IF EXISTS tviews.${fillName(tview.id)}`,
-    );
-    return remaining;
-  });
+  await executor.query('DELETE FROM tviews.tview WHERE id = $1', [tview.id]);
+  // By the names of now. Somebody may have dropped one of them, or a table of the definition with CASCADE.
+  if (tview.table !== null) await executor.query(`DROP TABLE ${quoteQualified(tview.table)} ${behaviour}`);
+  if (tview.view !== null) await executor.query(`DROP VIEW ${quoteQualified(tview.view)} ${behaviour}`);
+  // With the sources of before and the readers of after: a source that nobody reads loses its triggers.
+  await generateSources(executor, { ...remaining, sources: registry.sources }, tview, { moved: 'leave' });
+  await executor.query('DELETE FROM tviews.source WHERE id = ANY ($1)', [orphaned.map(({ id }) => id)]);
+  await dropFunctions(executor, tview.plan.table.name, tview.id);
+  await executor.query(
+    `DROP SEQUENCE tviews.${ticketName(tview.id)}; DROP TABLE IF EXISTS tviews.${fillName(tview.id)}`,
+  );
+  return remaining;
 }
 
 /** Those of one tview. By their names: an earlier version of ours may have made them with other arguments. */

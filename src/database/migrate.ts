@@ -11,6 +11,7 @@ import {
   capturedSource,
   defaultLockSpace,
   loadRegistry,
+  lockAsSet,
   requireInstalled,
   tablesBelow,
 } from './registry.ts';
@@ -33,7 +34,7 @@ async function initHere(
   // Two that start together: the second waits, and then finds everything done.
   await lockBeforeSettings(executor);
   await requireOurSchema(executor);
-  await lockAsSet(executor);
+  await lockIfSet(executor);
   const done = await appliedMigrations(executor);
   const applied: number[] = [];
   for (const migration of readMigrations()) {
@@ -85,15 +86,11 @@ async function lockBeforeSettings(executor: SqlExecutor): Promise<void> {
 }
 
 /** Against those who ask it (lockRegistry). */
-async function lockAsSet(executor: SqlExecutor): Promise<void> {
+async function lockIfSet(executor: SqlExecutor): Promise<void> {
   const [schema] = await executor.query<{ installed: boolean }>(
     `SELECT pg_catalog.to_regclass('tviews.setting') IS NOT NULL AS installed`,
   );
-  if (!schema!.installed) return;
-  await executor.query(
-    `SELECT pg_catalog.pg_advisory_xact_lock(s.value::integer, $1) FROM tviews.setting AS s WHERE s.name = 'lock_space'`,
-    [applyLock],
-  );
+  if (schema!.installed) await lockAsSet(executor);
 }
 
 async function requireOurSchema(executor: SqlExecutor): Promise<void> {

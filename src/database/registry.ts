@@ -120,12 +120,17 @@ export async function loadRegistry(executor: SqlExecutor): Promise<Registry> {
  */
 export async function lockRegistry(executor: SqlExecutor): Promise<Registry> {
   await requireInstalled(executor);
+  await lockAsSet(executor);
+  return await loadRegistry(executor);
+}
+
+/** In the lock space that is set. */
+export async function lockAsSet(executor: SqlExecutor): Promise<void> {
   const rows = await executor.query<{ name: string; value: string }>(
     'SELECT name, value FROM tviews.setting',
   );
   const settings = Object.fromEntries(rows.map(({ name, value }) => [name, value]));
   await executor.query('SELECT pg_catalog.pg_advisory_xact_lock($1, $2)', [lockSpaceOf(settings), applyLock]);
-  return await loadRegistry(executor);
 }
 
 const lockSpaceOf = (settings: Record<string, string>): number =>
@@ -359,10 +364,10 @@ export const sourcesOf = (registry: Registry, { sourceIds }: RegisteredTview): R
 /** The tviews that are kept in step: all that is generated for sources and for flush is for these. */
 const kept = ({ tviews }: Registry): RegisteredTview[] => tviews.filter(({ isSuspended }) => !isSuspended);
 
-/** A source as the union of what its readers need; undefined where nobody reads it, or only who is suspended. */
 /** A source as its readers' plans want it captured; what it was in its family when each of them was made. */
 export type WantedCapture = Omit<CapturedSource, 'keyEquality'> & { readonly forms: readonly Form[] };
 
+/** A source as the union of what its readers need; undefined where nobody reads it, or only who is suspended. */
 export function capturedSource(registry: Registry, id: number): WantedCapture | undefined {
   const linkColumns = new Map<string, Column>();
   const referenced = new Set<string>();

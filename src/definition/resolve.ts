@@ -177,7 +177,13 @@ class Walk {
     }
     const grouping = select.groupClause?.map((node) => this.origins.of(node, scope)) ?? null;
     this.findings.noteGroups(grouping ?? [], 'GROUP BY', this.where);
-    const outputs = this.inEverySet(select, ofGroups(body.columns, grouping), scope);
+    const named = ofGroups(body.columns, grouping);
+    const origins = this.inEverySet(
+      select,
+      named.map(({ origin }) => origin),
+      scope,
+    );
+    const outputs = named.map(({ name }, place) => ({ name, origin: origins[place]! }));
     const on = this.distinctOn(select, outputs, scope);
     const columns = this.passedThrough(select, outputs, on);
     return { columns, always: body.always, grouping: on ?? grouping };
@@ -209,8 +215,8 @@ class Walk {
     this.peering ??= unboundedWindow(`in ${this.where}`);
     const peer = this.body(select, scope);
     this.peering = outside;
-    const named = partition.map((node) => ({ name: '', origin: this.origins.of(node, row.scope) }));
-    const columns = this.inEverySet(select, named, row.scope).map(({ origin }) => origin);
+    const written = partition.map((node) => this.origins.of(node, row.scope));
+    const columns = this.inEverySet(select, written, row.scope);
     this.partitions.push(columns);
     for (const [place, mine] of columns.entries()) {
       const theirs = this.origins.of(partition[place], scope);
@@ -284,11 +290,15 @@ class Walk {
   }
 
   /** What a query with DISTINCT ON is distinct on; null for others. */
-  private distinctOn(select: SelectStmt, outputs: readonly NamedOrigin[], scope: Scope): Origin[] | null {
+  private distinctOn(
+    select: SelectStmt,
+    outputs: readonly NamedOrigin[],
+    scope: Scope,
+  ): readonly Origin[] | null {
     const on = (select.distinctClause ?? []).filter((node) => Object.keys(node).length > 0);
     if (on.length > 0) {
-      const groups = on.map((node) => ({ name: '', origin: this.sortedBy(node, outputs, scope) }));
-      const origins = this.inEverySet(select, groups, scope).map(({ origin }) => origin);
+      const groups = on.map((node) => this.sortedBy(node, outputs, scope));
+      const origins = this.inEverySet(select, groups, scope);
       this.findings.noteGroups(origins, 'DISTINCT ON', this.where);
       return origins;
     }
@@ -316,17 +326,11 @@ class Walk {
       .filter((origin) => !readBy(origin).some((column) => within.has(column)));
   }
 
-  private inEverySet(
-    select: SelectStmt,
-    outputs: readonly NamedOrigin[],
-    scope: Scope,
-  ): readonly NamedOrigin[] {
+  private inEverySet(select: SelectStmt, origins: readonly Origin[], scope: Scope): readonly Origin[] {
     const groups = this.besideSets(select, scope);
-    if (groups === null) return outputs;
-    const origin = computed('a column of a query with GROUPING SETS, ROLLUP or CUBE');
-    return outputs.map((output) =>
-      groups.some((group) => isSameOrigin(group, output.origin)) ? output : { name: output.name, origin },
-    );
+    if (groups === null) return origins;
+    const absent = computed('a column of a query with GROUPING SETS, ROLLUP or CUBE');
+    return origins.map((origin) => (groups.some((group) => isSameOrigin(group, origin)) ? origin : absent));
   }
 
   /** As in ORDER BY, the name of an output column comes first. */
