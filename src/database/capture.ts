@@ -4,6 +4,7 @@
  * we commit (keys-and-locks.md, H1).
  */
 import type { Column } from '../definition/plan.ts';
+import { claimVersion } from './claim-function.ts';
 import { quoteIdentifier, quoteLiteral } from './identifier.ts';
 import { captureSettings, imageExpression } from './image.ts';
 import { setClauses } from './settings.ts';
@@ -288,7 +289,7 @@ export function rowOf(alias: string, columns: readonly string[], type: 'record' 
  * setting is null in a session that never had a claim, and null AND … would go on to ask the sequence.
  */
 function deliver({ noticeBytes }: CaptureOptions): string {
-  return `IF (current_setting('tviews.claim', true) = '2') IS TRUE THEN
+  return `IF (current_setting('tviews.claim', true) = ${quoteLiteral(String(claimVersion))}) IS TRUE THEN
   BEGIN
     claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;
   EXCEPTION

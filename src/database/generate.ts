@@ -1,5 +1,6 @@
-/** Puts the generated part of schema tviews in place: captures, refresh functions, flush. Runs in the caller's transaction. */
+/** Puts the generated part of schema tviews in place: claim, captures, refresh functions, flush. Runs in the caller's transaction. */
 
+import { claimFunction } from './claim-function.ts';
 import { compareFunction } from './compare-function.ts';
 import type { SqlExecutor } from './executor.ts';
 import { sqlFile } from './files.ts';
@@ -80,5 +81,13 @@ export async function generateEverything(executor: SqlExecutor, registry: Regist
     // As when it was created: under another protocol nobody may have left one, and older snapshots are still about.
     await stampTicket(executor, tview.id);
   }
+  await generateClaim(executor);
   await generateFlush(executor, registry);
+}
+
+async function generateClaim(executor: SqlExecutor): Promise<void> {
+  const [secret] = await executor.query<{ digest: string }>(
+    `SELECT pg_catalog.encode(pg_catalog.sha256(s.value), 'hex') AS digest FROM tviews.secret AS s`,
+  );
+  await executor.query(claimFunction(secret!.digest));
 }

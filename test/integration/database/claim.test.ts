@@ -1,7 +1,9 @@
 /** The claim: changes of a claimed transaction go to whoever reads the connection; nobody else can claim, and nothing is lost. */
+import { randomBytes } from 'node:crypto';
 import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type ProxyRegistry, readRegistry } from '../../../src/database/list.ts';
+import { init } from '../../../src/database/migrate.ts';
 import { executorOf } from '../../../src/database/node-postgres.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
@@ -295,6 +297,19 @@ test('a wrong secret claims nothing', async () => {
     await expect(app.query('SELECT tviews.claim($1, 2)', [secret])).rejects.toMatchObject({ code: '42501' });
     await app.query('ROLLBACK');
   }
+});
+
+test('after a change of the secret and "tviews init" the old one claims nothing', async () => {
+  const change = async (secret: Buffer): Promise<void> => {
+    await owner.query('UPDATE tviews.secret SET value = $1', [secret]);
+    await init(executorOf(owner));
+  };
+  const another = randomBytes(32);
+  await change(another);
+  await expect(claim()).rejects.toMatchObject({ code: '42501' });
+  await app.query('SELECT tviews.claim($1, 2)', [another]);
+  await change(registry.secret);
+  await claim();
 });
 
 test('setting tviews.claim by hand loses no change', async () => {
