@@ -7,7 +7,7 @@
 import type { RefreshPlan } from '../definition/plan.ts';
 import { maximumImages } from './capture.ts';
 import { quoteIdentifier, quoteLiteral } from './identifier.ts';
-import { gate, type LockOptions, locksValues } from './locks.ts';
+import { gate, type LockOptions, locksValues, mayBeAlone } from './locks.ts';
 import { everythingCheck, people, refreshFunctionName, rowsOf } from './refresh-function.ts';
 import { abbreviations, refreshSettings, setClauses } from './settings.ts';
 import { dollarQuote, hang } from './text.ts';
@@ -45,26 +45,28 @@ export function flushFunction(tviews: readonly FlushedTview[], options: LockOpti
   relevant jsonb;
   kept jsonb;
   single jsonb;
+  wide boolean;
   flushing text;
-  abbreviations text := current_setting('timezone_abbreviations');
+  abbreviations text;
   done boolean;
   result record;
   report jsonb := '[]';
   own_xid bigint;
   snapshot_is_kept boolean;
-  by_snapshot jsonb := '[]';
+  by_snapshot jsonb;
   record uuid;
   alone boolean;
   ticket bigint;
   started timestamptz;
 BEGIN
-  -- Here and below, done := f(…): an assignment is evaluated by itself, where PERFORM would run a query.
+  -- Here and below, done := f(…): an assignment is evaluated by itself, where PERFORM would run a query. Each expression that
+  -- is evaluated costs some 3 µs in every transaction, so there are few for what is common (bench/README.md, breakdown).
   --
   -- After the last flush nobody listens to notices any more: what a deferred trigger of the user writes during COMMIT must
-  -- find the queue. Nor does anybody wait for one from the last flush itself: what a trigger on a tv_ table writes, too.
-  IF release THEN
-    done := tviews.release() IS NOT NULL;
-  END IF;
+  -- find the queue. Nor does anybody wait for one from the last flush itself: what a trigger on a tv_ table writes, too. ROLLBACK
+  -- TO and a later SET do not undo what the sequence has (decision 001). A transaction made read only since cannot write any more.
+  done := release AND current_setting('transaction_read_only') = 'off'
+    AND set_config('tviews.claim', 'off', true) IS NOT NULL AND setval('tviews.claimed', 1) IS NOT NULL;
   ${hang(normalise, 2)}
 
   IF merged <> '{}' THEN
@@ -74,13 +76,15 @@ BEGIN
     flushing := COALESCE(current_setting('tviews.flushing', true), 'off');
     done := set_config('tviews.flushing', 'on', true) IS NOT NULL;
     -- Not in a SET clause either: at each flush the server would read a file.
-    IF abbreviations <> ${usualAbbreviations} THEN
+    IF current_setting('timezone_abbreviations') <> ${usualAbbreviations} THEN
+      abbreviations := current_setting('timezone_abbreviations');
       done := set_config('timezone_abbreviations', ${usualAbbreviations}, true) IS NOT NULL;
     END IF;
+    wide := ${mayBeAlone('merged')};
 ${ordered.map((tview) => `    ${hang(section(tview, ordered, options), 4)}`).join('\n')}
     ${hang(leaveForRepair(ordered), 4)}
     done := set_config('tviews.flushing', flushing, true) IS NOT NULL;
-    IF abbreviations <> ${usualAbbreviations} THEN
+    IF abbreviations IS NOT NULL THEN
       done := set_config('timezone_abbreviations', abbreviations, true) IS NOT NULL;
     END IF;
   END IF;
@@ -136,15 +140,22 @@ const wellFormed = `(
  */
 const normalise = `-- What is owed, as one object by source. A transaction that can write nothing has queued nothing.
 IF changes @> '[{"queued": true}]' AND current_setting('transaction_read_only') = 'off' THEN
+  -- By the index, as the queue's trigger does (000010.sql).
+  done := set_config('enable_seqscan', 'off', true) IS NOT NULL;
   WITH gone AS (
     DELETE FROM tviews.queue AS q WHERE q.tx = pg_current_xact_id() RETURNING q.change
   )
   SELECT changes || COALESCE(jsonb_agg(gone.change), '[]') INTO changes FROM gone;
+  done := set_config('enable_seqscan', 'on', true) IS NOT NULL;
 END IF;
-merged := '{}';
-relevant := '{}';
-kept := '{}';
-IF jsonb_array_length(changes) <= ${changesWithoutQuery} THEN
+IF jsonb_array_length(changes) = 1 AND jsonb_typeof(changes->0->'s') = 'number' AND jsonb_typeof(changes->0->'r') = 'array' THEN
+  merged := jsonb_build_object(changes->0->>'s', changes->0->'r');
+  relevant := CASE WHEN changes->0 ? 't' THEN jsonb_build_object(changes->0->>'s', changes->0->'t') ELSE '{}' END;
+  kept := CASE WHEN changes->0->'k' = 'true' THEN jsonb_build_object(changes->0->>'s', true) ELSE '{}' END;
+ELSIF jsonb_array_length(changes) <= ${changesWithoutQuery} THEN
+  merged := '{}';
+  relevant := '{}';
+  kept := '{}';
   FOR i IN 0 .. jsonb_array_length(changes) - 1 LOOP
     single := changes->i;
     IF jsonb_typeof(single->'s') = 'number' AND jsonb_typeof(single->'r') = 'array' AND NOT merged ? (single->>'s') THEN
@@ -160,8 +171,6 @@ IF jsonb_array_length(changes) <= ${changesWithoutQuery} THEN
       EXIT;
     END IF;
   END LOOP;
-ELSE
-  merged := NULL;
 END IF;
 IF merged IS NULL THEN
   SELECT change INTO single
@@ -235,26 +244,28 @@ function section(tview: FlushedTview, tviews: readonly FlushedTview[], options: 
     merged := merged || jsonb_build_object(${own}, CASE
       WHEN 'true' IN (merged->${own}, result.images) THEN 'true'::jsonb
       ELSE COALESCE(merged->${own}, '[]') || result.images
-    END);${forget}
+    END);
+    wide := ${mayBeAlone('merged')};${forget}
   END IF;`;
   return `-- ${name.replaceAll(/\s+/g, ' ')}
 IF ${told(tview, tviews)} THEN
-  ${hang(gate(tview, everythingCheck(tview, 'merged'), 'merged', options), 2)}
+  ${hang(gate(tview, everythingCheck(tview, 'merged'), 'merged', 'wide', options), 2)}
 ${byValue ? '' : `  ${hang(ticket(tview), 2)}\n`}  started := clock_timestamp();
-  ${byValue ? hang(refreshBySnapshot(refresh), 2) : `result := ${refresh}(merged, kept, alone, false);`}
+  ${byValue ? hang(refreshBySnapshot(refresh, tview.id), 2) : `result := ${refresh}(merged, kept, alone, false);`}
   report := report || jsonb_build_object(
     'tview', ${tview.id}, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
     'unchanged', result.keys - result.written - result.deleted,
     'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
-  );${byValue ? hang(rememberRows(tview.id), 2) : ''}${passOn}
+  );${passOn}
 END IF;`;
 }
 
 /**
  * A snapshot that is kept can show two rows of one primary key: the transaction's own, and one that somebody has deleted since
- * to make room. What a definition makes of that is no fault of the definition.
+ * to make room. What a definition makes of that is no fault of the definition. And what such a snapshot led to may be others' by
+ * now, and unchanged as they left it: nothing would be found from it any more, so it is remembered.
  */
-const refreshBySnapshot = (refresh: string): string => `IF snapshot_is_kept THEN
+const refreshBySnapshot = (refresh: string, tview: number): string => `IF snapshot_is_kept THEN
   BEGIN
     result := ${refresh}(merged, kept, alone, true);
   EXCEPTION
@@ -264,16 +275,11 @@ const refreshBySnapshot = (refresh: string): string => `IF snapshot_is_kept THEN
         DETAIL = SQLERRM,
         HINT = 'The transaction might succeed if retried.';
   END;
-ELSE
-  result := ${refresh}(merged, kept, alone, false);
-END IF;`;
-
-/** What the snapshot led to may be others' by now, and unchanged as they left it: nothing would be found from it any more. */
-const rememberRows = (tview: number): string => `
-IF snapshot_is_kept THEN
-  by_snapshot := by_snapshot || jsonb_build_object(
+  by_snapshot := COALESCE(by_snapshot, '[]') || jsonb_build_object(
     'tview', ${tview}, CASE WHEN result.looked_at = 'true' THEN 'all' ELSE 'r' END, COALESCE(result.looked_at, '[]')
   );
+ELSE
+  result := ${refresh}(merged, kept, alone, false);
 END IF;`;
 
 /**
@@ -306,7 +312,7 @@ done := setval(${quoteLiteral(sequence)}, own_xid) IS NOT NULL;`;
  */
 function leaveForRepair(tviews: readonly FlushedTview[]): string {
   const sources = new Set(tviews.flatMap(({ sourceIds }) => sourceIds));
-  return `IF by_snapshot <> '[]' THEN
+  return `IF by_snapshot IS NOT NULL THEN
   INSERT INTO tviews.repair (changes)
   SELECT by_snapshot || COALESCE(jsonb_agg(jsonb_build_object(
     's', c.source::integer, CASE WHEN c.images = 'true' THEN 'all' ELSE 'r' END, c.images

@@ -12,7 +12,7 @@
  * Values hash into stripes because advisory locks fill a table of the server's that all sessions share; a collision, also
  * of tviews 2^18 ids apart, costs waiting, never a row.
  */
-import type { Edge, RefreshPlan, Source } from '../definition/plan.ts';
+import { changesEverything, type Edge, type RefreshPlan, type Source } from '../definition/plan.ts';
 import { quoteIdentifier, quoteLiteral } from './identifier.ts';
 import { firstImageValue, imagesRelation } from './image.ts';
 import { appendFound, hang } from './text.ts';
@@ -67,14 +67,23 @@ const lockOne = (mode: Mode, number: string, { lockSpace }: LockOptions): string
 export const imagesByValue = 64;
 
 /**
+ * Whether some source's changes, an object by source, are everything or more than are locked one by one: asked once for all
+ * tviews, as those conditions are long where there are many sources. Strict: a lax path would look into the arrays.
+ */
+export const mayBeAlone = (changes: string): string =>
+  `${changes} @? 'strict $.* ? (@ == true || @.size() > ${imagesByValue})'`;
+
+/**
  * Sets `alone`: whether the gate is held exclusively, and with it all that is in it.
  * @param everything a condition: whether every row may have changed
  * @param changes the changes by source
+ * @param wide a variable: whether `mayBeAlone` of them
  */
 export function gate(
   { id, plan, sourceIds }: LockedTview,
   everything: string,
   changes: string,
+  wide: string,
   options: LockOptions,
 ): string {
   const number = String(gateNumber(id));
@@ -87,12 +96,21 @@ export function gate(
       `COALESCE(jsonb_array_length(NULLIF(${changes}->${quoteLiteral(String(source))}, 'true')), 0) > ${imagesByValue}`,
   );
   const decide = `alone := ${[everything, ...many].join(' OR ')};`;
-  if (isOmitted) return decide;
-  return `${decide}
+  const lock = isOmitted
+    ? ''
+    : `
 IF alone THEN
   ${lockOne('exclusive', number, options)}
 ELSE
   ${lockOne('shared', number, options)}
+END IF;`;
+  if (plan.sources.some(changesEverything)) return `${decide}${lock}`;
+  // In one expression: a lock once taken is not null.
+  const shared = isOmitted ? 'false' : `${lockFunction('shared')}(${options.lockSpace}, ${number}) IS NULL`;
+  return `IF ${wide} THEN
+  ${hang(`${decide}${lock}`, 2)}
+ELSE
+  alone := ${shared};
 END IF;`;
 }
 
@@ -122,10 +140,7 @@ export const elementType = (type: string): string =>
 
 export function edgeLocks(tview: LockedTview, options: LockOptions): string {
   if (!locksValues(tview.plan, options) || tview.plan.locks!.edges.length === 0) return '';
-  const steps = tview.plan.locks!.edges.map((_, index) => edgeStep(tview, index, options));
-  return `IF NOT alone THEN
-  ${hang(steps.join('\n'), 2)}
-END IF;`;
+  return tview.plan.locks!.edges.map((_, index) => edgeStep(tview, index, options)).join('\n');
 }
 
 /** One side of an edge: the images its values are read from, and the columns that have them. */
@@ -173,8 +188,13 @@ function edgeStep(tview: LockedTview, index: number, options: LockOptions): stri
         lockOne: lockImage(edge, far, number, options),
         stripes: stripesOfImages(edge, far, 'refresh.far_count > 0', options),
       };
-  return `-- ${edge.path.replaceAll(/\s+/g, ' ')}
-${farValues.before}far_count := ${farIsLocked ? farValues.count : '0'};
+  const farId = quoteLiteral(String(tview.sourceIds[edge.farSource]!));
+  const touched = [
+    `changes ? ${farId}`,
+    ...edge.hops.map((hop) => `${farVariable(hop.edge, 0)} IS NOT NULL`),
+    `(changes ? ${nearId} AND NOT kept ? ${nearId})`,
+  ];
+  const step = `${farValues.before}far_count := ${farIsLocked ? farValues.count : '0'};
 near_count := ${nearCount};
 IF far_count = 1 AND near_count = 0 THEN
   ${hang(farValues.lockOne, 2)}
@@ -182,6 +202,10 @@ ELSIF far_count = 0 AND near_count = 1 THEN
   ${hang(lockImage(edge, near, number, options), 2)}
 ELSIF far_count + near_count > 0 THEN
   ${hang(lockStripes([farValues.stripes, nearStripes], number, options), 2)}
+END IF;`;
+  return `-- ${edge.path.replaceAll(/\s+/g, ' ')}
+IF ${touched.join(' OR ')} THEN
+  ${hang(step, 2)}
 END IF;`;
 }
 
@@ -283,45 +307,33 @@ FROM (
 ) AS l;`;
 }
 
+const locksKeys = ({ plan }: LockedTview, options: LockOptions): boolean =>
+  locksValues(plan, options) && options.omittedLocks?.has('key') !== true;
+
 /**
- * The keys, each of them, whether it has a row or not: a row lock would not hold one that is not there.
- * @param variables arrays, one per key column
+ * The lock of a key, whether it has a row or not: a row lock would not hold one that is not there. Empty where keys are not
+ * locked. @param values one per key column
  */
-export function keyLocks(
-  { id, plan }: LockedTview,
-  variables: readonly string[],
-  options: LockOptions,
-): string {
-  if (!locksValues(plan, options) || options.omittedLocks?.has('key')) return '';
-  const number = String(keyNumber(id));
-  const { keyIsHashed } = plan.locks!;
-  const unlessAlone = (lock: string): string => `IF NOT alone THEN
+export function oneKeyLock(tview: LockedTview, values: readonly string[], options: LockOptions): string {
+  if (!locksKeys(tview, options)) return '';
+  const number = String(keyNumber(tview.id));
+  const stripe = tview.plan.locks!.keyIsHashed ? `${number} + ${hash(values, options)}` : number;
+  return `done := CASE WHEN NOT alone THEN ${lockFunction('exclusive')}(${options.lockSpace}, ${stripe}) IS NOT NULL END;`;
+}
+
+/** The same of several keys. @param variables arrays, one per key column */
+export function keyLocks(tview: LockedTview, variables: readonly string[], options: LockOptions): string {
+  if (!locksKeys(tview, options)) return '';
+  const number = String(keyNumber(tview.id));
+  const names = variables.map((_, i) => `k${i + 1}`);
+  const stripes = `SELECT ${hash(
+    names.map((name) => `k.${name}`),
+    options,
+  )}, true\nFROM unnest(${variables.join(', ')}) AS k (${names.join(', ')})`;
+  const lock = tview.plan.locks!.keyIsHashed
+    ? lockStripes([stripes], number, options)
+    : lockOne('exclusive', number, options);
+  return `IF NOT alone THEN
   ${hang(lock, 2)}
 END IF;`;
-  if (!keyIsHashed) return unlessAlone(lockOne('exclusive', number, options));
-  const names = variables.map((_, i) => `k${i + 1}`);
-  return unlessAlone(`IF cardinality(${variables[0]}) = 1 THEN
-  ${lockOne(
-    'exclusive',
-    `${number} + ${hash(
-      variables.map((name) => `${name}[1]`),
-      options,
-    )}`,
-    options,
-  )}
-ELSE
-  ${hang(
-    lockStripes(
-      [
-        `SELECT ${hash(
-          names.map((name) => `k.${name}`),
-          options,
-        )}, true\nFROM unnest(${variables.join(', ')}) AS k (${names.join(', ')})`,
-      ],
-      number,
-      options,
-    ),
-    2,
-  )}
-END IF;`);
 }

@@ -20,7 +20,15 @@ import {
 import { maximumImages, rowOf } from './capture.ts';
 import { quoteIdentifier, quoteLiteral, quoteQualified } from './identifier.ts';
 import { firstImageValue, imageExpression, imageRelation, imagesRelation } from './image.ts';
-import { edgeLocks, elementType, keyLocks, type LockOptions, locksValues, lockVariables } from './locks.ts';
+import {
+  edgeLocks,
+  elementType,
+  keyLocks,
+  type LockOptions,
+  locksValues,
+  lockVariables,
+  oneKeyLock,
+} from './locks.ts';
 import { appendFound, dollarQuote, hang, objectName } from './text.ts';
 
 export interface RefreshedTview {
@@ -49,11 +57,13 @@ export const refreshFunctionName = (name: string, id: number): string => objectN
 
 export function refreshFunction(tview: RefreshedTview, options: RefreshOptions): string {
   const { plan } = tview;
+  const edges = edgeLocks(tview, options);
   const body = `#variable_conflict use_column
 <<refresh>>
 DECLARE
   everything boolean;
-  many boolean := false;
+  single boolean;
+  many boolean;
 ${plan.key.map(({ type }, i) => `  key_${i + 1} ${elementType(type)}[];`).join('\n')}
 ${lockVariables(tview, options)}${
   locksValues(plan, options) ? '  far_count integer;\n  near_count integer;\n  done boolean;\n' : ''
@@ -64,46 +74,41 @@ ${lockVariables(tview, options)}${
       : `
   old_image jsonb;
   matters boolean;
+  differs boolean;
   -- With the block's name, where a column could have the parameter's.
   by_snapshot boolean := tells_keys;`
   }
-  unlinked boolean := false;
+  unlinked boolean;
   computed bigint;
   duplicate text;
 BEGIN
-  everything := ${everythingCheck(tview, 'changes')};
-  IF NOT everything THEN
-    ${hang([edgeLocks(tview, options), '-- Keys: from the images alone or along the path to the root, links only (keys-and-locks.md, Theorem 2).'].filter((part) => part !== '').join('\n\n'), 4)}
+  -- Who computes everything is alone.
+  IF alone THEN
+    everything := ${everythingCheck(tview, 'changes')};
+${edges === '' ? '' : `  ELSE\n    ${hang(edges, 4)}\n`}  END IF;
+  IF everything IS NOT TRUE THEN
+    -- Keys: from the images alone or along the path to the root, links only (keys-and-locks.md, Theorem 2).
     ${hang(keySteps(tview), 4)}
     IF ${keyVariable(0)} IS NULL THEN
       keys := 0; written := 0; deleted := 0;
       RETURN;
     END IF;
-    ${hang(distinctKeys(tview), 4)}
+    ${hang(distinctKeys(tview, options), 4)}
     ${hang(nullKeyCheck(tview), 4)}
-    ${hang(
-      keyLocks(
-        tview,
-        plan.key.map((_, i) => keyVariable(i)),
-        options,
-      ),
-      4,
-    )}
     IF tells_keys THEN
       ${hang(tellKeys(tview), 6)}
     END IF;
-    ${hang(decideMany(tview, options), 4)}
   END IF;
 
   -- Recompute and write. Nobody else writes these rows now, so nothing here waits with what it has computed in hand.
-  IF everything THEN
+  IF single THEN
+    ${hang(writeOne(tview), 4)}
+    keys := 1;
+  ELSIF everything THEN
     looked_at := 'true';
     ${hang(write(tview, 'all'), 4)}
     keys := computed + deleted;
-  ELSIF cardinality(${keyVariable(0)}) = 1 THEN
-    ${hang(writeOne(tview), 4)}
-    keys := 1;
-  ELSIF many IS TRUE THEN
+  ELSIF many THEN
     ${hang(write(tview, 'many'), 4)}
     keys := cardinality(${keyVariable(0)});
   ELSE
@@ -126,10 +131,10 @@ LANGUAGE plpgsql SECURITY DEFINER
 AS ${dollarQuote(body)};`;
 }
 
-/** From how many keys on all rows are computed at once. */
+/** Of several keys: from how many on all rows are computed at once. */
 function decideMany({ plan }: RefreshedTview, options: RefreshOptions): string {
   const keys = `cardinality(${keyVariable(0)})`;
-  if (plan.isComputedWhole === true) return `many := ${keys} > 1;`;
+  if (plan.isComputedWhole === true) return 'many := true;';
   return `IF ${keys} > ${keysWithoutAsking} THEN
   SELECT ${keys} > c.reltuples * ${options.fullRefreshShare} INTO many
   FROM pg_class AS c WHERE c.oid = ${quoteLiteral(quoteQualified(plan.table))}::regclass AND c.reltuples >= 0;
@@ -247,7 +252,7 @@ function appendKeys(tview: RefreshedTview, query: string, before = ''): string {
 /** As a change of the tview's own rows has them. */
 function tellKeys(tview: RefreshedTview): string {
   const named = tview.plan.key.map(({ name }, i) => `k.k${i + 1} AS ${quoteIdentifier(name)}`);
-  return `SELECT jsonb_agg(${imageExpression('i', tview.plan.key)}) INTO looked_at
+  return `SELECT jsonb_agg(DISTINCT ${imageExpression('i', tview.plan.key)}) INTO looked_at
 FROM (SELECT ${named.join(', ')} FROM ${unnestedKeys(tview)}) AS i;`;
 }
 
@@ -273,11 +278,11 @@ ELSE
 END IF;`;
   }
   const values = keyColumns.map((name) => firstImageValue(images, source.linkColumns, name));
+  const linked = values.map((value) => `${value} IS NOT NULL`).join(' AND ');
   const append = tview.plan.key.map(
     (column, k) =>
       `${keyVariable(k)} := array_append(${keyVariable(k)}, ${values[k]!}::${elementType(column.type)});`,
   );
-  const linked = values.map((value) => `${value} IS NOT NULL`).join(' AND ');
   return `IF jsonb_array_length(${images}) = 1 THEN
   IF ${linked} THEN
     ${append.join(' ')}
@@ -287,8 +292,11 @@ ELSE
 END IF;`;
 }
 
-/** Most changes give one key, some by several ways: asking whether all are the same takes no query. */
-function distinctKeys(tview: RefreshedTview): string {
+/**
+ * Sets `single`: whether there is one key. Most changes give one, some by several ways: asking whether all are the same takes
+ * no query, and they are left as they are.
+ */
+function distinctKeys(tview: RefreshedTview, options: RefreshOptions): string {
   // In the column's own collation: under one that knows no case 'a' and 'A' are one key, and its row one row.
   const columns = tview.plan.key.map(
     ({ collation }, i) => `k.k${i + 1}${collation === null ? '' : ` COLLATE ${collation} AS k${i + 1}`}`,
@@ -300,21 +308,30 @@ function distinctKeys(tview: RefreshedTview): string {
       (_, i) => `${keyVariable(i)} = array_fill(${keyVariable(i)}[1], array[cardinality(${keyVariable(0)})])`,
     )
     .join(' AND ');
-  return `IF cardinality(${keyVariable(0)}) = 1 OR ${oneKey} THEN
-  ${tview.plan.key.map((_, i) => `${keyVariable(i)} := ${keyVariable(i)}[1:1];`).join(' ')}
-  unlinked := ${first};
+  const variables = tview.plan.key.map((_, i) => keyVariable(i));
+  const lockOne = oneKeyLock(
+    tview,
+    variables.map((name) => `${name}[1]`),
+    options,
+  );
+  return `single := cardinality(${keyVariable(0)}) = 1 OR ${oneKey};
+IF single THEN
+  unlinked := ${first};${lockOne === '' ? '' : `\n  ${lockOne}`}
 ELSE
   SELECT ${tview.plan.key.map((_, i) => `array_agg(d.k${i + 1})`).join(', ')}, bool_or(${isNull})
   INTO ${keyVariables(tview)}, unlinked
   FROM (SELECT DISTINCT ${columns.join(', ')} FROM ${unnestedKeys(tview)}) AS d;
+  ${hang([keyLocks(tview, variables, options), decideMany(tview, options)].filter((part) => part !== '').join('\n'), 2)}
 END IF;`;
 }
 
 /** A null key mostly belongs to a row that is linked to nothing. A row of the definition with one is another matter. */
 function nullKeyCheck(tview: RefreshedTview): string {
   const isNull = tview.plan.key.map(({ name }) => `v.${quoteIdentifier(name)} IS NULL`).join(' OR ');
-  return `IF unlinked AND EXISTS (SELECT FROM ${quoteQualified(tview.plan.view)} AS v WHERE ${isNull}) THEN
-  ${hang(raiseNullKey(tview), 2)}
+  return `IF unlinked THEN
+  IF EXISTS (SELECT FROM ${quoteQualified(tview.plan.view)} AS v WHERE ${isNull}) THEN
+    ${hang(raiseNullKey(tview), 4)}
+  END IF;
 END IF;`;
 }
 
@@ -333,68 +350,62 @@ const hasOneForm = ({ type, collation }: Column): boolean =>
  */
 function writeOne(tview: RefreshedTview): string {
   const { plan, asSource } = tview;
-  const view = quoteQualified(plan.view);
   const table = quoteQualified(plan.table);
   const toOne = (_: Column, i: number): string => `${keyVariable(i)}[1]`;
+  const ofOne = keysEqual(tview, 't', toOne);
+  const names = plan.columns.map(({ name }) => name);
   const newValue = (name: string): string => `refresh.new_row.${quoteIdentifier(name)}`;
-  const values = plan.columns.map(({ name }) => newValue(name));
+  const differ = (columns: readonly string[]): string =>
+    `${rowOf('t', columns)} *<> ROW(${columns.map(newValue).join(', ')})::record`;
   const fixed = new Set(plan.key.filter(hasOneForm).map(({ name }) => name));
-  const assignments = plan.columns.flatMap(({ name }) =>
+  const assignments = names.flatMap((name) =>
     fixed.has(name) ? [] : [`${quoteIdentifier(name)} = ${newValue(name)}`],
   );
-  const columns = plan.columns.map(({ name }) => quoteIdentifier(name)).join(', ');
-  const keys = plan.key.map(({ name }) => quoteIdentifier(name));
-  const referencedNew = (columnNames: readonly string[]): string =>
-    `ROW(${columnNames.map(newValue).join(', ')})::record`;
+  const update = (condition: string): string => `UPDATE ${table} AS t SET ${assignments.join(', ')}
+WHERE ${condition};
+GET DIAGNOSTICS written = ROW_COUNT;`;
+  const insert = `INSERT INTO ${table} (${names.map(quoteIdentifier).join(', ')}) VALUES (${names.map(newValue).join(', ')})
+ON CONFLICT (${plan.key.map(({ name }) => quoteIdentifier(name)).join(', ')}) DO NOTHING;
+GET DIAGNOSTICS written = ROW_COUNT;`;
 
-  // To a snapshot that is kept (tells_keys) a row may be there that others have deleted since, and theirs above it: what seems a
-  // change of no matter to those brings the row back. So there it always matters.
-  const before =
-    asSource === null
-      ? ''
-      : `
-  SELECT ${imageExpression('t', asSource.linkColumns)}, ${rowOf('t', asSource.referencedColumns)} *<> ${referencedNew(asSource.referencedColumns)}
-  INTO old_image, matters
-  FROM ${table} AS t WHERE ${keysEqual(tview, 't', toOne)};`;
-  const after =
-    asSource === null
-      ? ''
-      : `
-  IF written > 0 AND (matters IS NOT FALSE OR refresh.by_snapshot) THEN
-    SELECT CASE WHEN old_image IS NULL OR old_image = i.image THEN jsonb_build_array(i.image) ELSE jsonb_build_array(i.image, old_image) END
-    INTO images
-    FROM (SELECT ${imageExpression('refresh.new_row', asSource.linkColumns)} AS image) AS i;
-  END IF;`;
-  const update =
+  // A small table is read from end to end, and the planner would have the documents of all its rows compared before their keys.
+  const updateDifferent =
     assignments.length === 0
-      ? '  written := 0;'
-      : `  UPDATE ${table} AS t SET ${assignments.join(', ')}
-  WHERE ${keysEqual(tview, 't', toOne)} AND ${rowOf(
-    't',
-    plan.columns.map(({ name }) => name),
-  )} *<> ROW(${values.join(', ')})::record;
-  GET DIAGNOSTICS written = ROW_COUNT;`;
-  const remove =
+      ? ''
+      : `${update(`${ofOne} AND CASE WHEN ${ofOne} THEN ${differ(names)} END`)}\n`;
+  const store =
     asSource === null
-      ? `  DELETE FROM ${table} AS t WHERE ${keysEqual(tview, 't', toOne)};
-  GET DIAGNOSTICS deleted = ROW_COUNT;`
-      : `  DELETE FROM ${table} AS t WHERE ${keysEqual(tview, 't', toOne)}
-  RETURNING jsonb_build_array(${imageExpression('t', asSource.linkColumns)}) INTO images;
-  GET DIAGNOSTICS deleted = ROW_COUNT;`;
+      ? `${updateDifferent}IF written = 0 THEN
+  ${hang(insert, 2)}
+END IF;`
+      : `SELECT ${imageExpression('t', asSource.linkColumns)}, ${differ(asSource.referencedColumns)}, ${differ(names)}
+INTO old_image, matters, differs
+FROM ${table} AS t WHERE ${ofOne};
+${assignments.length === 0 ? '' : `IF differs THEN\n  ${hang(update(ofOne), 2)}\nEND IF;\n`}IF written = 0 AND differs IS NOT FALSE THEN
+  ${hang(insert, 2)}
+END IF;
+-- To a snapshot that is kept (tells_keys) a row may be there that others have deleted since, and theirs above it: what seems a
+-- change of no matter to those brings the row back. So there it always matters.
+IF written > 0 AND (matters IS NOT FALSE OR refresh.by_snapshot) THEN
+  SELECT CASE WHEN old_image IS NULL OR old_image = i.image THEN jsonb_build_array(i.image) ELSE jsonb_build_array(i.image, old_image) END
+  INTO images
+  FROM (SELECT ${imageExpression('refresh.new_row', asSource.linkColumns)} AS image) AS i;
+END IF;`;
+  const returning =
+    asSource === null
+      ? ''
+      : `\nRETURNING jsonb_build_array(${imageExpression('t', asSource.linkColumns)}) INTO images`;
 
-  return `SELECT ${plan.columns.map(({ name }) => `v.${quoteIdentifier(name)}`).join(', ')}, count(*) OVER () AS "tviews computed"
+  return `SELECT ${names.map((name) => `v.${quoteIdentifier(name)}`).join(', ')}, count(*) OVER () AS "tviews computed"
 INTO new_row
-FROM ${view} AS v WHERE ${keysEqual(tview, 'v', toOne)};
+FROM ${quoteQualified(plan.view)} AS v WHERE ${keysEqual(tview, 'v', toOne)};
 computed := new_row."tviews computed";
 written := 0; deleted := 0;
 IF computed IS NULL THEN
-${remove}
-ELSIF computed = 1 THEN${before}
-${update}
-  IF written = 0 THEN
-    INSERT INTO ${table} (${columns}) VALUES (${values.join(', ')}) ON CONFLICT (${keys.join(', ')}) DO NOTHING;
-    GET DIAGNOSTICS written = ROW_COUNT;
-  END IF;${after}
+  DELETE FROM ${table} AS t WHERE ${ofOne}${hang(returning, 2)};
+  GET DIAGNOSTICS deleted = ROW_COUNT;
+ELSIF computed = 1 THEN
+  ${hang(store, 2)}
 ELSE
   duplicate := ${duplicateMessage(tview, plan.key.map(toOne), 'computed')};
 END IF;`;

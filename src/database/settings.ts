@@ -53,6 +53,8 @@ export const refreshSettings = {
   plan_cache_mode: 'force_generic_plan',
   // A generic plan's estimate for a big key set would start the compiler in every small flush.
   jit: 'off',
+  // Off in the queue's trigger, which calls flush.
+  enable_seqscan: 'on',
 } as const;
 
 /** The SET clauses of a CREATE FUNCTION, one to a line. */

@@ -151,18 +151,18 @@ interface Reads {
 
 const readsSql = `
   SELECT relname AS table, seq_tup_read::int AS sequential, COALESCE(idx_tup_fetch, 0)::int AS fetched
-  FROM pg_stat_xact_all_tables WHERE schemaname IN ('work') ORDER BY 1`;
+  FROM pg_stat_xact_all_tables WHERE schemaname = $1 ORDER BY 1`;
 
-/** What the change, and the flush it brings, read of each table. Rolled back. */
-async function readsOf(change: string): Promise<Reads[]> {
+/** What the change, and the flush it brings, read of each table of a schema. Rolled back. */
+async function readsOf(change: string, schema = 'work'): Promise<Reads[]> {
   await app.query('BEGIN');
   try {
     // What is counted is this session's since it last told the server, which need not be nothing.
-    const { rows: before } = await app.query<Reads>(readsSql);
+    const { rows: before } = await app.query<Reads>(readsSql, [schema]);
     const { rowCount } = await app.query(change);
     expect(rowCount).toBeGreaterThan(0);
     await app.query('SET CONSTRAINTS ALL IMMEDIATE');
-    const { rows: after } = await app.query<Reads>(readsSql);
+    const { rows: after } = await app.query<Reads>(readsSql, [schema]);
     return after.map(({ table, sequential, fetched }) => {
       const had = before.find((one) => one.table === table);
       return {
@@ -206,8 +206,51 @@ test.for(definitions)('$construct: a change reads rows, not tables', async ({ sq
     await requireFew(`DELETE FROM task_label WHERE task_id = 77`);
     await requireFew(`DELETE FROM comment WHERE id = 77`);
   } finally {
-    await inTransaction(executorOf(owner), () =>
-      dropTview(executorOf(owner), { kind: 'drop', schema: null, name: 'tv_x', ifExists: false }),
+    await dropX();
+  }
+});
+
+async function dropX(): Promise<void> {
+  await inTransaction(executorOf(owner), () =>
+    dropTview(executorOf(owner), { kind: 'drop', schema: null, name: 'tv_x', ifExists: false }),
+  );
+}
+
+test('of a few large documents the one that changes is read, not all', async () => {
+  // So large that they are stored apart, and so few that their table is read from end to end to find one.
+  await apply(
+    owner,
+    'tv_x',
+    `SELECT w.id, (SELECT string_agg(md5(w.name || n), '') FROM generate_series(1, 500) AS n) AS data FROM person w WHERE w.id <= 50`,
+  );
+  try {
+    const { rows } = await owner.query<{ documents: string }>(
+      `SELECT c.reltoastrelid::regclass::text AS documents FROM pg_class c WHERE c.oid = 'tv_x'::regclass`,
     );
+    const name = rows[0]!.documents.replace('pg_toast.', '');
+    const reads = await readsOf(`UPDATE person SET name = name || '!' WHERE id = 7`, 'pg_toast');
+    const { fetched } = reads.find(({ table }) => table === name)!;
+    // A document has nine parts: to compare the old one and to take it away.
+    expect(fetched).toBeGreaterThan(0);
+    expect(fetched).toBeLessThan(30);
+  } finally {
+    await dropX();
+  }
+});
+
+test('the queue is read by its index, also by a session that came when it was empty', async () => {
+  await apply(owner, 'tv_x', 'SELECT w.id, w.name FROM person w');
+  try {
+    await owner.query('VACUUM tviews.queue');
+    app = await database.client(database.app);
+    for (let i = 0; i < 20; i++) {
+      const reads = await readsOf(
+        `UPDATE person SET name = name || '!' WHERE id IN (1, ${i + 10})`,
+        'tviews',
+      );
+      expect(reads.find(({ table }) => table === 'queue')).toMatchObject({ sequential: 0 });
+    }
+  } finally {
+    await dropX();
   }
 });

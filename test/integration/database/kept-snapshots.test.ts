@@ -147,6 +147,7 @@ test.each([
   'near_count',
   'far_count',
   'alone',
+  'single',
   'kept',
   'changes',
   'looked_at',

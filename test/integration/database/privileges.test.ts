@@ -28,7 +28,6 @@ describe('an ordinary role cannot', () => {
     'read what is to be repaired': 'SELECT * FROM tviews.repair',
     'take away what is to be repaired': 'DELETE FROM tviews.repair',
     'repair on its own': 'SELECT tviews.repair()',
-    'end a claim on its own': 'SELECT tviews.release()',
     'ask whether it is claimed': `SELECT currval('tviews.claimed')`,
     'read the registry': 'SELECT * FROM tviews.tview',
     'change a setting': `UPDATE tviews.setting SET value = '0'`,

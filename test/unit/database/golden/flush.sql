@@ -17,43 +17,53 @@ SET gin_fuzzy_search_limit = '0'
 SET row_security = 'off'
 SET plan_cache_mode = 'force_generic_plan'
 SET jit = 'off'
+SET enable_seqscan = 'on'
 AS $$
 DECLARE
   merged jsonb;
   relevant jsonb;
   kept jsonb;
   single jsonb;
+  wide boolean;
   flushing text;
-  abbreviations text := current_setting('timezone_abbreviations');
+  abbreviations text;
   done boolean;
   result record;
   report jsonb := '[]';
   own_xid bigint;
   snapshot_is_kept boolean;
-  by_snapshot jsonb := '[]';
+  by_snapshot jsonb;
   record uuid;
   alone boolean;
   ticket bigint;
   started timestamptz;
 BEGIN
-  -- Here and below, done := f(…): an assignment is evaluated by itself, where PERFORM would run a query.
+  -- Here and below, done := f(…): an assignment is evaluated by itself, where PERFORM would run a query. Each expression that
+  -- is evaluated costs some 3 µs in every transaction, so there are few for what is common (bench/README.md, breakdown).
   --
   -- After the last flush nobody listens to notices any more: what a deferred trigger of the user writes during COMMIT must
-  -- find the queue. Nor does anybody wait for one from the last flush itself: what a trigger on a tv_ table writes, too.
-  IF release THEN
-    done := tviews.release() IS NOT NULL;
-  END IF;
+  -- find the queue. Nor does anybody wait for one from the last flush itself: what a trigger on a tv_ table writes, too. ROLLBACK
+  -- TO and a later SET do not undo what the sequence has (decision 001). A transaction made read only since cannot write any more.
+  done := release AND current_setting('transaction_read_only') = 'off'
+    AND set_config('tviews.claim', 'off', true) IS NOT NULL AND setval('tviews.claimed', 1) IS NOT NULL;
   -- What is owed, as one object by source. A transaction that can write nothing has queued nothing.
   IF changes @> '[{"queued": true}]' AND current_setting('transaction_read_only') = 'off' THEN
+    -- By the index, as the queue's trigger does (000010.sql).
+    done := set_config('enable_seqscan', 'off', true) IS NOT NULL;
     WITH gone AS (
       DELETE FROM tviews.queue AS q WHERE q.tx = pg_current_xact_id() RETURNING q.change
     )
     SELECT changes || COALESCE(jsonb_agg(gone.change), '[]') INTO changes FROM gone;
+    done := set_config('enable_seqscan', 'on', true) IS NOT NULL;
   END IF;
-  merged := '{}';
-  relevant := '{}';
-  kept := '{}';
-  IF jsonb_array_length(changes) <= 16 THEN
+  IF jsonb_array_length(changes) = 1 AND jsonb_typeof(changes->0->'s') = 'number' AND jsonb_typeof(changes->0->'r') = 'array' THEN
+    merged := jsonb_build_object(changes->0->>'s', changes->0->'r');
+    relevant := CASE WHEN changes->0 ? 't' THEN jsonb_build_object(changes->0->>'s', changes->0->'t') ELSE '{}' END;
+    kept := CASE WHEN changes->0->'k' = 'true' THEN jsonb_build_object(changes->0->>'s', true) ELSE '{}' END;
+  ELSIF jsonb_array_length(changes) <= 16 THEN
+    merged := '{}';
+    relevant := '{}';
+    kept := '{}';
     FOR i IN 0 .. jsonb_array_length(changes) - 1 LOOP
       single := changes->i;
       IF jsonb_typeof(single->'s') = 'number' AND jsonb_typeof(single->'r') = 'array' AND NOT merged ? (single->>'s') THEN
@@ -69,8 +79,6 @@ BEGIN
         EXIT;
       END IF;
     END LOOP;
-  ELSE
-    merged := NULL;
   END IF;
   IF merged IS NULL THEN
     SELECT change INTO single
@@ -135,16 +143,22 @@ BEGIN
     flushing := COALESCE(current_setting('tviews.flushing', true), 'off');
     done := set_config('tviews.flushing', 'on', true) IS NOT NULL;
     -- Not in a SET clause either: at each flush the server would read a file.
-    IF abbreviations <> 'Default' THEN
+    IF current_setting('timezone_abbreviations') <> 'Default' THEN
+      abbreviations := current_setting('timezone_abbreviations');
       done := set_config('timezone_abbreviations', 'Default', true) IS NOT NULL;
     END IF;
+    wide := merged @? 'strict $.* ? (@ == true || @.size() > 64)';
     -- "shop.tv_order line"
     IF merged ?| array['10', '7', '8', 't3'] THEN
-      alone := 'true'::jsonb IN (merged->'7', merged->'8', merged->'10', merged->'t3') IS TRUE OR COALESCE(jsonb_array_length(NULLIF(merged->'7', 'true')), 0) > 64 OR COALESCE(jsonb_array_length(NULLIF(merged->'8', 'true')), 0) > 64 OR COALESCE(jsonb_array_length(NULLIF(merged->'10', 'true')), 0) > 64;
-      IF alone THEN
-        done := pg_advisory_xact_lock(1953916265, 49152) IS NOT NULL;
+      IF wide THEN
+        alone := 'true'::jsonb IN (merged->'7', merged->'8', merged->'10', merged->'t3') IS TRUE OR COALESCE(jsonb_array_length(NULLIF(merged->'7', 'true')), 0) > 64 OR COALESCE(jsonb_array_length(NULLIF(merged->'8', 'true')), 0) > 64 OR COALESCE(jsonb_array_length(NULLIF(merged->'10', 'true')), 0) > 64;
+        IF alone THEN
+          done := pg_advisory_xact_lock(1953916265, 49152) IS NOT NULL;
+        ELSE
+          done := pg_advisory_xact_lock_shared(1953916265, 49152) IS NOT NULL;
+        END IF;
       ELSE
-        done := pg_advisory_xact_lock_shared(1953916265, 49152) IS NOT NULL;
+        alone := pg_advisory_xact_lock_shared(1953916265, 49152) IS NULL;
       END IF;
       started := clock_timestamp();
       IF snapshot_is_kept THEN
@@ -157,6 +171,9 @@ BEGIN
               DETAIL = SQLERRM,
               HINT = 'The transaction might succeed if retried.';
         END;
+        by_snapshot := COALESCE(by_snapshot, '[]') || jsonb_build_object(
+          'tview', 3, CASE WHEN result.looked_at = 'true' THEN 'all' ELSE 'r' END, COALESCE(result.looked_at, '[]')
+        );
       ELSE
         result := tviews."refresh_tv_order line_3"(merged, kept, alone, false);
       END IF;
@@ -165,16 +182,12 @@ BEGIN
         'unchanged', result.keys - result.written - result.deleted,
         'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
       );
-      IF snapshot_is_kept THEN
-        by_snapshot := by_snapshot || jsonb_build_object(
-          'tview', 3, CASE WHEN result.looked_at = 'true' THEN 'all' ELSE 'r' END, COALESCE(result.looked_at, '[]')
-        );
-      END IF;
       IF result.images IS NOT NULL THEN
         merged := merged || jsonb_build_object('9', CASE
           WHEN 'true' IN (merged->'9', result.images) THEN 'true'::jsonb
           ELSE COALESCE(merged->'9', '[]') || result.images
         END);
+        wide := merged @? 'strict $.* ? (@ == true || @.size() > 64)';
         kept := kept - '9';
       END IF;
     END IF;
@@ -202,7 +215,7 @@ BEGIN
         'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
       );
     END IF;
-    IF by_snapshot <> '[]' THEN
+    IF by_snapshot IS NOT NULL THEN
       INSERT INTO tviews.repair (changes)
       SELECT by_snapshot || COALESCE(jsonb_agg(jsonb_build_object(
         's', c.source::integer, CASE WHEN c.images = 'true' THEN 'all' ELSE 'r' END, c.images
@@ -217,7 +230,7 @@ BEGIN
         HINT = 'A tview-proxy does so before it answers. Without one, run "tviews verify --repair".';
     END IF;
     done := set_config('tviews.flushing', flushing, true) IS NOT NULL;
-    IF abbreviations <> 'Default' THEN
+    IF abbreviations IS NOT NULL THEN
       done := set_config('timezone_abbreviations', abbreviations, true) IS NOT NULL;
     END IF;
   END IF;

@@ -9,17 +9,21 @@ AS $$
 <<refresh>>
 DECLARE
   everything boolean;
-  many boolean := false;
+  single boolean;
+  many boolean;
   key_1 bigint[];
   key_2 character varying[];
   -- Not a variable for each column: one of a domain that is NOT NULL could not be declared, one of a row not be written.
   new_row record;
-  unlinked boolean := false;
+  unlinked boolean;
   computed bigint;
   duplicate text;
 BEGIN
-  everything := 'true'::jsonb IN (changes->'7', changes->'8', changes->'10', changes->'t4') IS TRUE;
-  IF NOT everything THEN
+  -- Who computes everything is alone.
+  IF alone THEN
+    everything := 'true'::jsonb IN (changes->'7', changes->'8', changes->'10', changes->'t4') IS TRUE;
+  END IF;
+  IF everything IS NOT TRUE THEN
     -- Keys: from the images alone or along the path to the root, links only (keys-and-locks.md, Theorem 2).
     IF changes ? '7' THEN
       -- line l
@@ -115,32 +119,55 @@ BEGIN
       keys := 0; written := 0; deleted := 0;
       RETURN;
     END IF;
-    IF cardinality(refresh.key_1) = 1 OR refresh.key_1 = array_fill(refresh.key_1[1], array[cardinality(refresh.key_1)]) AND refresh.key_2 = array_fill(refresh.key_2[1], array[cardinality(refresh.key_1)]) THEN
-      refresh.key_1 := refresh.key_1[1:1]; refresh.key_2 := refresh.key_2[1:1];
+    single := cardinality(refresh.key_1) = 1 OR refresh.key_1 = array_fill(refresh.key_1[1], array[cardinality(refresh.key_1)]) AND refresh.key_2 = array_fill(refresh.key_2[1], array[cardinality(refresh.key_1)]);
+    IF single THEN
       unlinked := refresh.key_1[1] IS NULL OR refresh.key_2[1] IS NULL;
     ELSE
       SELECT array_agg(d.k1), array_agg(d.k2), bool_or(d.k1 IS NULL OR d.k2 IS NULL)
       INTO refresh.key_1, refresh.key_2, unlinked
       FROM (SELECT DISTINCT k.k1, k.k2 COLLATE pg_catalog."C" AS k2 FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)) AS d;
+      IF cardinality(refresh.key_1) > 1000 THEN
+        SELECT cardinality(refresh.key_1) > c.reltuples * 0.15 INTO many
+        FROM pg_class AS c WHERE c.oid = '"shop"."tv_order"'::regclass AND c.reltuples >= 0;
+      END IF;
     END IF;
-    IF unlinked AND EXISTS (SELECT FROM "shop"."v_order line" AS v WHERE v."order_id" IS NULL OR v."sku""" IS NULL) THEN
-      RAISE not_null_violation USING
-        MESSAGE = 'definition of tview "shop.tv_order" gives a row whose key is null',
-        HINT = 'Leave such rows out in the definition.';
+    IF unlinked THEN
+      IF EXISTS (SELECT FROM "shop"."v_order line" AS v WHERE v."order_id" IS NULL OR v."sku""" IS NULL) THEN
+        RAISE not_null_violation USING
+          MESSAGE = 'definition of tview "shop.tv_order" gives a row whose key is null',
+          HINT = 'Leave such rows out in the definition.';
+      END IF;
     END IF;
-    
     IF tells_keys THEN
-      SELECT jsonb_agg(jsonb_build_object('order_id', i."order_id", 'sku"', i."sku""")) INTO looked_at
+      SELECT jsonb_agg(DISTINCT jsonb_build_object('order_id', i."order_id", 'sku"', i."sku""")) INTO looked_at
       FROM (SELECT k.k1 AS "order_id", k.k2 AS "sku""" FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)) AS i;
-    END IF;
-    IF cardinality(refresh.key_1) > 1000 THEN
-      SELECT cardinality(refresh.key_1) > c.reltuples * 0.15 INTO many
-      FROM pg_class AS c WHERE c.oid = '"shop"."tv_order"'::regclass AND c.reltuples >= 0;
     END IF;
   END IF;
 
   -- Recompute and write. Nobody else writes these rows now, so nothing here waits with what it has computed in hand.
-  IF everything THEN
+  IF single THEN
+    SELECT v."order_id", v."sku""", v."data", count(*) OVER () AS "tviews computed"
+    INTO new_row
+    FROM "shop"."v_order line" AS v WHERE v."order_id" = refresh.key_1[1] AND v."sku""" = refresh.key_2[1];
+    computed := new_row."tviews computed";
+    written := 0; deleted := 0;
+    IF computed IS NULL THEN
+      DELETE FROM "shop"."tv_order" AS t WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1];
+      GET DIAGNOSTICS deleted = ROW_COUNT;
+    ELSIF computed = 1 THEN
+      UPDATE "shop"."tv_order" AS t SET "sku""" = refresh.new_row."sku""", "data" = refresh.new_row."data"
+      WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1] AND CASE WHEN t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1] THEN ROW(t."order_id", t."sku""", t."data")::record *<> ROW(refresh.new_row."order_id", refresh.new_row."sku""", refresh.new_row."data")::record END;
+      GET DIAGNOSTICS written = ROW_COUNT;
+      IF written = 0 THEN
+        INSERT INTO "shop"."tv_order" ("order_id", "sku""", "data") VALUES (refresh.new_row."order_id", refresh.new_row."sku""", refresh.new_row."data")
+        ON CONFLICT ("order_id", "sku""") DO NOTHING;
+        GET DIAGNOSTICS written = ROW_COUNT;
+      END IF;
+    ELSE
+      duplicate := format('Key (order_id, sku")=(%s, %s) comes %s times.', refresh.key_1[1], refresh.key_2[1], computed);
+    END IF;
+    keys := 1;
+  ELSIF everything THEN
     looked_at := 'true';
     WITH computed_rows AS MATERIALIZED (
       SELECT v."order_id", v."sku""", v."data"
@@ -175,28 +202,7 @@ BEGIN
       NULL
     INTO computed, duplicate, written, deleted, images;
     keys := computed + deleted;
-  ELSIF cardinality(refresh.key_1) = 1 THEN
-    SELECT v."order_id", v."sku""", v."data", count(*) OVER () AS "tviews computed"
-    INTO new_row
-    FROM "shop"."v_order line" AS v WHERE v."order_id" = refresh.key_1[1] AND v."sku""" = refresh.key_2[1];
-    computed := new_row."tviews computed";
-    written := 0; deleted := 0;
-    IF computed IS NULL THEN
-      DELETE FROM "shop"."tv_order" AS t WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1];
-      GET DIAGNOSTICS deleted = ROW_COUNT;
-    ELSIF computed = 1 THEN
-      UPDATE "shop"."tv_order" AS t SET "sku""" = refresh.new_row."sku""", "data" = refresh.new_row."data"
-      WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1] AND ROW(t."order_id", t."sku""", t."data")::record *<> ROW(refresh.new_row."order_id", refresh.new_row."sku""", refresh.new_row."data")::record;
-      GET DIAGNOSTICS written = ROW_COUNT;
-      IF written = 0 THEN
-        INSERT INTO "shop"."tv_order" ("order_id", "sku""", "data") VALUES (refresh.new_row."order_id", refresh.new_row."sku""", refresh.new_row."data") ON CONFLICT ("order_id", "sku""") DO NOTHING;
-        GET DIAGNOSTICS written = ROW_COUNT;
-      END IF;
-    ELSE
-      duplicate := format('Key (order_id, sku")=(%s, %s) comes %s times.', refresh.key_1[1], refresh.key_2[1], computed);
-    END IF;
-    keys := 1;
-  ELSIF many IS TRUE THEN
+  ELSIF many THEN
     WITH all_rows AS MATERIALIZED (
       SELECT v."order_id", v."sku""", v."data", true AS "tviews there" FROM "shop"."v_order line" AS v
     ), computed_rows AS MATERIALIZED (

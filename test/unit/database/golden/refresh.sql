@@ -9,7 +9,8 @@ AS $$
 <<refresh>>
 DECLARE
   everything boolean;
-  many boolean := false;
+  single boolean;
+  many boolean;
   key_1 bigint[];
   key_2 character varying[];
   far_1_1 text[];
@@ -21,16 +22,19 @@ DECLARE
   new_row record;
   old_image jsonb;
   matters boolean;
+  differs boolean;
   -- With the block's name, where a column could have the parameter's.
   by_snapshot boolean := tells_keys;
-  unlinked boolean := false;
+  unlinked boolean;
   computed bigint;
   duplicate text;
 BEGIN
-  everything := 'true'::jsonb IN (changes->'7', changes->'8', changes->'10', changes->'t3') IS TRUE;
-  IF NOT everything THEN
-    IF NOT alone THEN
-      -- unit u → rate r (r.unit = u.code)
+  -- Who computes everything is alone.
+  IF alone THEN
+    everything := 'true'::jsonb IN (changes->'7', changes->'8', changes->'10', changes->'t3') IS TRUE;
+  ELSE
+    -- unit u → rate r (r.unit = u.code)
+    IF changes ? '10' OR (changes ? '8' AND NOT kept ? '8') THEN
       IF jsonb_array_length(changes->'10') = 1 THEN
         IF (changes->'10'->0->>'code')::text IS NOT NULL THEN
           refresh.far_1_1 := array[(changes->'10'->0->>'code')::text];
@@ -78,7 +82,9 @@ BEGIN
           ORDER BY s.stripe
         ) AS l;
       END IF;
-      -- rate r → line l (l.factor = r.factor)
+    END IF;
+    -- rate r → line l (l.factor = r.factor)
+    IF changes ? '8' OR refresh.far_1_1 IS NOT NULL OR (changes ? '7' AND NOT kept ? '7') THEN
       IF jsonb_array_length(changes->'8') = 1 THEN
         IF (changes->'8'->0->>'factor')::numeric IS NOT NULL THEN
           refresh.far_2_1 := array[(changes->'8'->0->>'factor')::numeric];
@@ -140,7 +146,8 @@ BEGIN
         ) AS l;
       END IF;
     END IF;
-    
+  END IF;
+  IF everything IS NOT TRUE THEN
     -- Keys: from the images alone or along the path to the root, links only (keys-and-locks.md, Theorem 2).
     IF changes ? '7' THEN
       -- line l
@@ -236,23 +243,15 @@ BEGIN
       keys := 0; written := 0; deleted := 0;
       RETURN;
     END IF;
-    IF cardinality(refresh.key_1) = 1 OR refresh.key_1 = array_fill(refresh.key_1[1], array[cardinality(refresh.key_1)]) AND refresh.key_2 = array_fill(refresh.key_2[1], array[cardinality(refresh.key_1)]) THEN
-      refresh.key_1 := refresh.key_1[1:1]; refresh.key_2 := refresh.key_2[1:1];
+    single := cardinality(refresh.key_1) = 1 OR refresh.key_1 = array_fill(refresh.key_1[1], array[cardinality(refresh.key_1)]) AND refresh.key_2 = array_fill(refresh.key_2[1], array[cardinality(refresh.key_1)]);
+    IF single THEN
       unlinked := refresh.key_1[1] IS NULL OR refresh.key_2[1] IS NULL;
+      done := CASE WHEN NOT alone THEN pg_advisory_xact_lock(1953916265, 49408 + (hash_record(ROW(refresh.key_1[1], refresh.key_2[1])) & 255)) IS NOT NULL END;
     ELSE
       SELECT array_agg(d.k1), array_agg(d.k2), bool_or(d.k1 IS NULL OR d.k2 IS NULL)
       INTO refresh.key_1, refresh.key_2, unlinked
       FROM (SELECT DISTINCT k.k1, k.k2 COLLATE pg_catalog."C" AS k2 FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)) AS d;
-    END IF;
-    IF unlinked AND EXISTS (SELECT FROM "shop"."v_order line" AS v WHERE v."order_id" IS NULL OR v."sku""" IS NULL) THEN
-      RAISE not_null_violation USING
-        MESSAGE = 'definition of tview "shop.tv_order line" gives a row whose key is null',
-        HINT = 'Leave such rows out in the definition.';
-    END IF;
-    IF NOT alone THEN
-      IF cardinality(refresh.key_1) = 1 THEN
-        done := pg_advisory_xact_lock(1953916265, 49408 + (hash_record(ROW(refresh.key_1[1], refresh.key_2[1])) & 255)) IS NOT NULL;
-      ELSE
+      IF NOT alone THEN
         SELECT
           count(pg_advisory_xact_lock(1953916265, 49408 + l.stripe)) FILTER (WHERE l.exclusive)
           + count(pg_advisory_xact_lock_shared(1953916265, 49408 + l.stripe)) FILTER (WHERE NOT l.exclusive)
@@ -267,19 +266,61 @@ BEGIN
           ORDER BY s.stripe
         ) AS l;
       END IF;
+      IF cardinality(refresh.key_1) > 1000 THEN
+        SELECT cardinality(refresh.key_1) > c.reltuples * 0.15 INTO many
+        FROM pg_class AS c WHERE c.oid = '"shop"."tv_order line"'::regclass AND c.reltuples >= 0;
+      END IF;
+    END IF;
+    IF unlinked THEN
+      IF EXISTS (SELECT FROM "shop"."v_order line" AS v WHERE v."order_id" IS NULL OR v."sku""" IS NULL) THEN
+        RAISE not_null_violation USING
+          MESSAGE = 'definition of tview "shop.tv_order line" gives a row whose key is null',
+          HINT = 'Leave such rows out in the definition.';
+      END IF;
     END IF;
     IF tells_keys THEN
-      SELECT jsonb_agg(jsonb_build_object('order_id', i."order_id", 'sku"', i."sku""")) INTO looked_at
+      SELECT jsonb_agg(DISTINCT jsonb_build_object('order_id', i."order_id", 'sku"', i."sku""")) INTO looked_at
       FROM (SELECT k.k1 AS "order_id", k.k2 AS "sku""" FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)) AS i;
-    END IF;
-    IF cardinality(refresh.key_1) > 1000 THEN
-      SELECT cardinality(refresh.key_1) > c.reltuples * 0.15 INTO many
-      FROM pg_class AS c WHERE c.oid = '"shop"."tv_order line"'::regclass AND c.reltuples >= 0;
     END IF;
   END IF;
 
   -- Recompute and write. Nobody else writes these rows now, so nothing here waits with what it has computed in hand.
-  IF everything THEN
+  IF single THEN
+    SELECT v."order_id", v."sku""", v."data", count(*) OVER () AS "tviews computed"
+    INTO new_row
+    FROM "shop"."v_order line" AS v WHERE v."order_id" = refresh.key_1[1] AND v."sku""" = refresh.key_2[1];
+    computed := new_row."tviews computed";
+    written := 0; deleted := 0;
+    IF computed IS NULL THEN
+      DELETE FROM "shop"."tv_order line" AS t WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1]
+      RETURNING jsonb_build_array(jsonb_build_object('order_id', t."order_id")) INTO images;
+      GET DIAGNOSTICS deleted = ROW_COUNT;
+    ELSIF computed = 1 THEN
+      SELECT jsonb_build_object('order_id', t."order_id"), ROW(t."order_id", t."data")::record *<> ROW(refresh.new_row."order_id", refresh.new_row."data")::record, ROW(t."order_id", t."sku""", t."data")::record *<> ROW(refresh.new_row."order_id", refresh.new_row."sku""", refresh.new_row."data")::record
+      INTO old_image, matters, differs
+      FROM "shop"."tv_order line" AS t WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1];
+      IF differs THEN
+        UPDATE "shop"."tv_order line" AS t SET "sku""" = refresh.new_row."sku""", "data" = refresh.new_row."data"
+        WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1];
+        GET DIAGNOSTICS written = ROW_COUNT;
+      END IF;
+      IF written = 0 AND differs IS NOT FALSE THEN
+        INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data") VALUES (refresh.new_row."order_id", refresh.new_row."sku""", refresh.new_row."data")
+        ON CONFLICT ("order_id", "sku""") DO NOTHING;
+        GET DIAGNOSTICS written = ROW_COUNT;
+      END IF;
+      -- To a snapshot that is kept (tells_keys) a row may be there that others have deleted since, and theirs above it: what seems a
+      -- change of no matter to those brings the row back. So there it always matters.
+      IF written > 0 AND (matters IS NOT FALSE OR refresh.by_snapshot) THEN
+        SELECT CASE WHEN old_image IS NULL OR old_image = i.image THEN jsonb_build_array(i.image) ELSE jsonb_build_array(i.image, old_image) END
+        INTO images
+        FROM (SELECT jsonb_build_object('order_id', refresh.new_row."order_id") AS image) AS i;
+      END IF;
+    ELSE
+      duplicate := format('Key (order_id, sku")=(%s, %s) comes %s times.', refresh.key_1[1], refresh.key_2[1], computed);
+    END IF;
+    keys := 1;
+  ELSIF everything THEN
     looked_at := 'true';
     WITH computed_rows AS MATERIALIZED (
       SELECT v."order_id", v."sku""", v."data"
@@ -325,37 +366,7 @@ BEGIN
       )
     INTO computed, duplicate, written, deleted, images;
     keys := computed + deleted;
-  ELSIF cardinality(refresh.key_1) = 1 THEN
-    SELECT v."order_id", v."sku""", v."data", count(*) OVER () AS "tviews computed"
-    INTO new_row
-    FROM "shop"."v_order line" AS v WHERE v."order_id" = refresh.key_1[1] AND v."sku""" = refresh.key_2[1];
-    computed := new_row."tviews computed";
-    written := 0; deleted := 0;
-    IF computed IS NULL THEN
-      DELETE FROM "shop"."tv_order line" AS t WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1]
-      RETURNING jsonb_build_array(jsonb_build_object('order_id', t."order_id")) INTO images;
-      GET DIAGNOSTICS deleted = ROW_COUNT;
-    ELSIF computed = 1 THEN
-      SELECT jsonb_build_object('order_id', t."order_id"), ROW(t."order_id", t."data")::record *<> ROW(refresh.new_row."order_id", refresh.new_row."data")::record
-      INTO old_image, matters
-      FROM "shop"."tv_order line" AS t WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1];
-      UPDATE "shop"."tv_order line" AS t SET "sku""" = refresh.new_row."sku""", "data" = refresh.new_row."data"
-      WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1] AND ROW(t."order_id", t."sku""", t."data")::record *<> ROW(refresh.new_row."order_id", refresh.new_row."sku""", refresh.new_row."data")::record;
-      GET DIAGNOSTICS written = ROW_COUNT;
-      IF written = 0 THEN
-        INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data") VALUES (refresh.new_row."order_id", refresh.new_row."sku""", refresh.new_row."data") ON CONFLICT ("order_id", "sku""") DO NOTHING;
-        GET DIAGNOSTICS written = ROW_COUNT;
-      END IF;
-      IF written > 0 AND (matters IS NOT FALSE OR refresh.by_snapshot) THEN
-        SELECT CASE WHEN old_image IS NULL OR old_image = i.image THEN jsonb_build_array(i.image) ELSE jsonb_build_array(i.image, old_image) END
-        INTO images
-        FROM (SELECT jsonb_build_object('order_id', refresh.new_row."order_id") AS image) AS i;
-      END IF;
-    ELSE
-      duplicate := format('Key (order_id, sku")=(%s, %s) comes %s times.', refresh.key_1[1], refresh.key_2[1], computed);
-    END IF;
-    keys := 1;
-  ELSIF many IS TRUE THEN
+  ELSIF many THEN
     WITH all_rows AS MATERIALIZED (
       SELECT v."order_id", v."sku""", v."data", true AS "tviews there" FROM "shop"."v_order line" AS v
     ), computed_rows AS MATERIALIZED (
