@@ -11,6 +11,7 @@ import { type Resumed, resumeTview, type Suspended, suspendTview } from '../../.
 import { divergentRows, rebuild, verifyTview } from '../../../src/database/verify.ts';
 import { until } from '../../kit/clients.ts';
 import type { FreshDatabase } from '../../kit/database.ts';
+import { byEffort } from '../../kit/effort.ts';
 import { divergence, inStep } from '../../kit/oracle.ts';
 import { testProxy } from '../../kit/proxy.ts';
 import { Random } from '../../kit/random.ts';
@@ -331,7 +332,7 @@ describe.each([
     };
     const writers = random.list(4, write);
     try {
-      for (let i = 0; i < 3; i++) {
+      for (let i = 0; i < byEffort(1, 3); i++) {
         const tview = random.pick(['shop.tv_product', 'shop.tv_category']);
         await retried(() => suspend(tview));
         for (const before = committed; committed < before + 10; ) await setTimeout(5);
