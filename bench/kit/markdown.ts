@@ -17,19 +17,24 @@ export function caption({ date, command, commit, machine, versions }: Circumstan
   );
 }
 
-/** A target that was set beforehand, and whether it was met: shown either way. */
+/** A target that was set beforehand, and whether it was met: shown either way. Null: no target, but what explains one. */
 export interface Target {
   readonly title: string;
   readonly wanted: string;
   readonly measured: string;
-  readonly met: boolean;
+  readonly met: boolean | null;
 }
 
 export function targetTable(targets: readonly Target[]): string {
   return table(
     ['target', 'wanted', 'measured', ''],
-    targets.map(({ title, wanted, measured, met }) => [title, wanted, measured, met ? 'met' : '**missed**']),
+    targets.map(({ title, wanted, measured, met }) => [title, wanted, measured, verdict(met)]),
   );
+}
+
+function verdict(met: boolean | null): string {
+  if (met === null) return '';
+  return met ? 'met' : '**missed**';
 }
 
 export const milliseconds = (value: number): string =>

@@ -83,36 +83,35 @@ function targets(cells: readonly RefreshCell[]): Target[] {
     title: string,
     over: number | null,
     under: number | null,
-    limit: number,
-    kind: 'at most' | 'at least',
+    limit: number | null,
+    kind: 'at most' | 'at least' = 'at most',
   ): void => {
     if (over === null || under === null) return;
     const ratio = over / under;
     const digits = ratio >= 100 ? 0 : 2;
-    found.push({
-      title,
-      wanted: `${kind} ${limit}x`,
-      measured: `${ratio.toFixed(digits)}x (${milliseconds(over)} / ${milliseconds(under)} ms)`,
-      met: kind === 'at most' ? ratio <= limit : ratio >= limit,
-    });
+    const measured = `${ratio.toFixed(digits)}x (${milliseconds(over)} / ${milliseconds(under)} ms)`;
+    if (limit === null) found.push({ title, wanted: 'for comparison', measured, met: null });
+    else {
+      const met = kind === 'at most' ? ratio <= limit : ratio >= limit;
+      found.push({ title, wanted: `${kind} ${limit}x`, measured, met });
+    }
   };
   const scales = [...new Set(cells.map(({ scale }) => scale))];
   for (const setUp of ['product', 'all']) {
     const what = setUp === 'product' ? 'tv_product' : 'four tviews';
     for (const scale of scales) {
       for (const operation of ['update', 'insert', 'delete', 'update 1 %', 'rename category'] as const) {
-        // Like with like, and then the whole way through the proxy against SQL by hand without one.
-        for (const [ours, byHand] of [
-          ['ours direct', 'by hand'],
-          ['ours proxy', 'by hand proxy'],
-          ['ours proxy', 'by hand'],
+        // Like with like; and what the round trips through a pooler cost whoever refreshes by hand.
+        for (const [one, other, limit] of [
+          ['ours direct', 'by hand', 1.5],
+          ['ours proxy', 'by hand proxy', 1.5],
+          ['by hand proxy', 'by hand', null],
         ] as const) {
           add(
-            `${what}, ${scale}: ${operation}, ${ours} / ${byHand}`,
-            find(scale, setUp, operation, ours),
-            find(scale, setUp, operation, byHand),
-            1.5,
-            'at most',
+            `${what}, ${scale}: ${operation}, ${one} / ${other}`,
+            find(scale, setUp, operation, one),
+            find(scale, setUp, operation, other),
+            limit,
           );
         }
       }
@@ -122,25 +121,35 @@ function targets(cells: readonly RefreshCell[]): Target[] {
         ['update', 1000],
         ['update 1 %', 20],
       ] as const) {
-        add(
-          `${what}, ${scale}: ${operation}, REFRESH / ours proxy`,
-          find(scale, setUp, operation, 'refresh'),
-          find(scale, setUp, operation, 'ours proxy'),
-          factor,
-          'at least',
-        );
+        // By hand says how much there is to be had: a document of a thousand products is not computed in a thousandth of the time.
+        for (const [contender, limit] of [
+          ['ours proxy', factor],
+          ['by hand', null],
+        ] as const) {
+          add(
+            `${what}, ${scale}: ${operation}, REFRESH / ${contender}`,
+            find(scale, setUp, operation, 'refresh'),
+            find(scale, setUp, operation, contender),
+            limit,
+            'at least',
+          );
+        }
       }
     }
     // Rows written are the same at both scales only for these; 1.2 allows for deeper indexes and a colder cache.
     for (const operation of ['update', 'insert', 'delete'] as const) {
       if (setUp === 'all') continue;
-      add(
-        `${what}: ${operation}, ours proxy at 100k / at 1k`,
-        find('100k', setUp, operation, 'ours proxy'),
-        find('1k', setUp, operation, 'ours proxy'),
-        1.2,
-        'at most',
-      );
+      for (const [contender, limit] of [
+        ['ours proxy', 1.2],
+        ['by hand proxy', null],
+      ] as const) {
+        add(
+          `${what}: ${operation}, ${contender} at 100k / at 1k`,
+          find('100k', setUp, operation, contender),
+          find('1k', setUp, operation, contender),
+          limit,
+        );
+      }
     }
   }
   return found;
