@@ -65,8 +65,9 @@ BEGIN
   -- After the last flush nobody listens to notices any more: what a deferred trigger of the user writes during COMMIT must
   -- find the queue. Nor does anybody wait for one from the last flush itself: what a trigger on a tv_ table writes, too. ROLLBACK
   -- TO and a later SET do not undo what the sequence has (decision 001). A transaction made read only since cannot write any more.
-  done := release AND current_setting('transaction_read_only') = 'off'
-    AND set_config('tviews.claim', 'off', true) IS NOT NULL AND setval('tviews.claimed', 1) IS NOT NULL;
+  done := CASE WHEN release AND current_setting('transaction_read_only') = 'off' THEN
+    set_config('tviews.claim', 'off', true) IS NOT NULL AND setval('tviews.claimed', 1) IS NOT NULL
+  END;
   ${hang(normalise, 2)}
 
   IF merged <> '{}' THEN
