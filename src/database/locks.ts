@@ -56,12 +56,12 @@ export function locksValues(plan: RefreshPlan, options: LockOptions): boolean {
   return options.lockProtocol === 'value' && plan.locks != null;
 }
 
-const lockFunction = (mode: Mode): string =>
-  mode === 'exclusive' ? 'pg_advisory_xact_lock' : 'pg_advisory_xact_lock_shared';
+const lockCall = (mode: Mode, number: string, { lockSpace }: LockOptions): string =>
+  `${mode === 'exclusive' ? 'pg_advisory_xact_lock' : 'pg_advisory_xact_lock_shared'}(${lockSpace}, ${number})`;
 
 /** An assignment: PERFORM would run a query. */
-const lockOne = (mode: Mode, number: string, { lockSpace }: LockOptions): string =>
-  `done := ${lockFunction(mode)}(${lockSpace}, ${number}) IS NOT NULL;`;
+const lockOne = (mode: Mode, number: string, options: LockOptions): string =>
+  `done := ${lockCall(mode, number, options)} IS NOT NULL;`;
 
 /** More images of one source than this, and a flush locks the tview: it would hold so many values that the server's table fills. */
 export const imagesByValue = 64;
@@ -106,7 +106,7 @@ ELSE
 END IF;`;
   if (plan.sources.some(changesEverything)) return `${decide}${lock}`;
   // In one expression: a lock once taken is not null.
-  const shared = isOmitted ? 'false' : `${lockFunction('shared')}(${options.lockSpace}, ${number}) IS NULL`;
+  const shared = isOmitted ? 'false' : `${lockCall('shared', number, options)} IS NULL`;
   return `IF ${wide} THEN
   ${hang(`${decide}${lock}`, 2)}
 ELSE
@@ -292,10 +292,11 @@ WHERE refresh.far_count > 0`;
 }
 
 /** Each stripe once, in the stronger mode, in ascending order: a lock that were taken again in a stronger one could deadlock. */
-function lockStripes(sets: readonly string[], number: string, { lockSpace }: LockOptions): string {
+function lockStripes(sets: readonly string[], number: string, options: LockOptions): string {
+  const stripe = `${number} + l.stripe`;
   return `SELECT
-  count(pg_advisory_xact_lock(${lockSpace}, ${number} + l.stripe)) FILTER (WHERE l.exclusive)
-  + count(pg_advisory_xact_lock_shared(${lockSpace}, ${number} + l.stripe)) FILTER (WHERE NOT l.exclusive)
+  count(${lockCall('exclusive', stripe, options)}) FILTER (WHERE l.exclusive)
+  + count(${lockCall('shared', stripe, options)}) FILTER (WHERE NOT l.exclusive)
 INTO computed
 FROM (
   SELECT s.stripe, bool_or(s.exclusive) AS exclusive
@@ -318,7 +319,7 @@ export function oneKeyLock(tview: LockedTview, values: readonly string[], option
   if (!locksKeys(tview, options)) return '';
   const number = String(keyNumber(tview.id));
   const stripe = tview.plan.locks!.keyIsHashed ? `${number} + ${hash(values, options)}` : number;
-  return `done := CASE WHEN NOT alone THEN ${lockFunction('exclusive')}(${options.lockSpace}, ${stripe}) IS NOT NULL END;`;
+  return `done := CASE WHEN NOT alone THEN ${lockCall('exclusive', stripe, options)} IS NOT NULL END;`;
 }
 
 /** The same of several keys. @param variables arrays, one per key column */

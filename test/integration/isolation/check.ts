@@ -36,7 +36,8 @@ function combinations({ sessions }: Shape, protocol: LockProtocol): Level[][] {
           [repeatable, serializable, committed],
         ];
   const distinct = new Map<string, Level[]>();
-  const isMixed = protocol === protocols[0] || byEffort(false, true);
+  // One that is run again by its name may be from a thorough run.
+  const isMixed = protocol === protocols[0] || alone !== undefined || byEffort(false, true);
   for (const levels of isMixed ? [...same, ...mixed] : same) {
     const real = sessions.map(({ level }, place) => level ?? levels[place]!);
     distinct.set(levelsOf(real), real);
