@@ -138,23 +138,35 @@ function rowsBody(
 ): string {
   const isPaired = event === 'update' && source.primaryKey !== null;
   const parts = isPaired ? relevantParts(source) : [];
+  // Each expression costs as much as all it says, so there are few.
   return `DECLARE
   images jsonb;
   change jsonb;
   claimed boolean;${isPaired ? '\n  old_images jsonb;' : ''}${parts.length === 0 ? '' : `\n  ${parts.map((_, i) => `matters_${i + 1} boolean;`).join('\n  ')}`}
 BEGIN
   ${hang(imagesStatement(source, event, parts), 2)}
-  IF images IS NULL THEN
+  IF ${isPaired ? 'COALESCE(images, old_images)' : 'images'} IS NULL THEN
     RETURN NULL;
   END IF;
-  IF jsonb_array_length(images) > ${maximumImages} THEN
-    change := jsonb_build_object('s', ${source.id}, 'all', true);
-  ELSE
-    change := jsonb_build_object('s', ${source.id}, 'r', images);
-  END IF;${isPaired ? hang(sayKept, 2) : ''}${hang(relevance(parts), 2)}
+  change := ${hang(isPaired ? pairedChange(source.id, parts) : changeOf(source.id, 'jsonb_array_length(images)', 'images'), 2)};
   ${hang(deliver(options), 2)}
   RETURN NULL;
 END`;
+}
+
+const changeOf = (source: number, count: string, images: string): string => `CASE
+  WHEN ${count} > ${maximumImages} THEN jsonb_build_object('s', ${source}, 'all', true)
+  ELSE jsonb_build_object('s', ${source}, 'r', ${images})
+END`;
+
+/**
+ * Where no old image differs from its new one, every row was there before and kept its links: nothing else is attached to
+ * it, or to anything through it, than was before, and a flush need not keep those away who attach.
+ */
+function pairedChange(source: number, parts: readonly Part[]): string {
+  const count = `COALESCE(jsonb_array_length(images), 0) + COALESCE(jsonb_array_length(old_images), 0)`;
+  const all = `CASE WHEN old_images IS NULL THEN images ELSE COALESCE(images, '[]') || old_images END`;
+  return `${changeOf(source, count, all)} || CASE WHEN old_images IS NULL THEN '{"k": true}'::jsonb ELSE '{}' END${relevance(parts)}`;
 }
 
 function everythingBody(source: number, options: CaptureOptions): string {
@@ -185,25 +197,14 @@ function relevantParts(source: CapturedSource): readonly Part[] {
   return parts.size > 1 ? [...parts.values()] : [];
 }
 
-/**
- * Where no old image differs from its new one, every row was there before and kept its links: nothing else is attached to
- * it, or to anything through it, than was before, and a flush need not keep those away who attach.
- */
-const sayKept = `
-IF old_images IS NULL THEN
-  change := change || '{"k": true}';
-END IF;`;
-
 /** Names the tviews the change matters to, unless it matters to all: a price is nothing to a list of names. */
 function relevance(parts: readonly Part[]): string {
   if (parts.length === 0) return '';
   const lists = parts.map(
     ({ tviews }, i) => `CASE WHEN matters_${i + 1} THEN '[${tviews.join(', ')}]'::jsonb ELSE '[]' END`,
   );
-  return `
-IF NOT (${parts.map((_, i) => `matters_${i + 1}`).join(' AND ')}) THEN
-  change := change || jsonb_build_object('t', ${lists.join(' || ')});
-END IF;`;
+  const toAll = parts.map((_, i) => `matters_${i + 1}`).join(' AND ');
+  return ` || CASE WHEN ${toAll} THEN '{}'::jsonb ELSE jsonb_build_object('t', ${lists.join(' || ')}) END`;
 }
 
 function imagesStatement(
@@ -251,10 +252,7 @@ INTO images, old_images${parts.map((_, i) => `, matters_${i + 1}`).join('')}
 FROM (SELECT *, true AS ${there} FROM old_rows) AS o
 FULL JOIN (SELECT *, true AS ${there} FROM new_rows) AS n ON ${same.join(' AND ')}
 WHERE ${unpaired}
-  OR ${differ(source.referencedColumns)};
-IF old_images IS NOT NULL THEN
-  images := COALESCE(images, '[]') || old_images;
-END IF;`;
+  OR ${differ(source.referencedColumns)};`;
 }
 
 /**

@@ -74,20 +74,18 @@ BEGIN
     snapshot_is_kept := current_setting('transaction_isolation') IN ('repeatable read', 'serializable');
     -- Opens the guards of the tv_ tables. Not in a SET clause: only a superuser may put a setting of ours into one. A flush
     -- inside of a flush, by a trigger on a tv_ table that writes a source under SET CONSTRAINTS IMMEDIATE, leaves them open.
-    flushing := COALESCE(current_setting('tviews.flushing', true), 'off');
-    done := set_config('tviews.flushing', 'on', true) IS NOT NULL;
-    -- Not in a SET clause either: at each flush the server would read a file.
-    IF current_setting('timezone_abbreviations') <> ${usualAbbreviations} THEN
+    -- Nor are abbreviations set in one: the server would read a file at each flush.
+    IF current_setting('tviews.flushing', true) = 'on' OR current_setting('timezone_abbreviations') <> ${usualAbbreviations} THEN
+      flushing := current_setting('tviews.flushing', true);
       abbreviations := current_setting('timezone_abbreviations');
       done := set_config('timezone_abbreviations', ${usualAbbreviations}, true) IS NOT NULL;
     END IF;
+    done := set_config('tviews.flushing', 'on', true) IS NOT NULL;
     wide := ${mayBeAlone('merged')};
 ${ordered.map((tview) => `    ${hang(section(tview, ordered, options), 4)}`).join('\n')}
     ${hang(leaveForRepair(ordered), 4)}
-    done := set_config('tviews.flushing', flushing, true) IS NOT NULL;
-    IF abbreviations IS NOT NULL THEN
-      done := set_config('timezone_abbreviations', abbreviations, true) IS NOT NULL;
-    END IF;
+    done := set_config('tviews.flushing', COALESCE(flushing, 'off'), true) IS NOT NULL
+      AND (abbreviations IS NULL OR set_config('timezone_abbreviations', abbreviations, true) IS NOT NULL);
   END IF;
   RETURN report;
 END`;
@@ -129,31 +127,8 @@ const wellFormed = `(
     )
   )`;
 
-/**
- * What is owed becomes one object by source, beside one that says, of the sources whose changes matter to some of their
- * readers only, to which, and one of the sources whose changed rows have all kept their links. Mostly each source has one
- * change, which is put in as it is, without a query; where one has several, or says that everything changed, all are
- * merged by a query.
- *
- * Anyone may call flush, and add what he likes to what is in the queue; it must take nothing away from that. So what two
- * changes say of one source is always united, names are made of numbers only, and what is no change is refused: a
- * forged notice may be one that swallows its neighbours once all are joined into an array.
- */
-const normalise = `-- What is owed, as one object by source. A transaction that can write nothing has queued nothing.
-IF changes @> '[{"queued": true}]' AND current_setting('transaction_read_only') = 'off' THEN
-  -- By the index, as the queue's trigger does (000010.sql).
-  done := set_config('enable_seqscan', 'off', true) IS NOT NULL;
-  WITH gone AS (
-    DELETE FROM tviews.queue AS q WHERE q.tx = pg_current_xact_id() RETURNING q.change
-  )
-  SELECT changes || COALESCE(jsonb_agg(gone.change), '[]') INTO changes FROM gone;
-  done := set_config('enable_seqscan', 'on', true) IS NOT NULL;
-END IF;
-IF jsonb_array_length(changes) = 1 AND jsonb_typeof(changes->0->'s') = 'number' AND jsonb_typeof(changes->0->'r') = 'array' THEN
-  merged := jsonb_build_object(changes->0->>'s', changes->0->'r');
-  relevant := CASE WHEN changes->0 ? 't' THEN jsonb_build_object(changes->0->>'s', changes->0->'t') ELSE '{}' END;
-  kept := CASE WHEN changes->0->'k' = 'true' THEN jsonb_build_object(changes->0->>'s', true) ELSE '{}' END;
-ELSIF jsonb_array_length(changes) <= ${changesWithoutQuery} THEN
+/** Without a query where there are few, each of another source. */
+const mergeSeveral = `IF jsonb_array_length(changes) <= ${changesWithoutQuery} THEN
   merged := '{}';
   relevant := '{}';
   kept := '{}';
@@ -218,8 +193,39 @@ IF merged IS NULL THEN
   ) AS c;
 END IF;`;
 
+/**
+ * What is owed becomes one object by source, beside one that says, of the sources whose changes matter to some of their
+ * readers only, to which, and one of the sources whose changed rows have all kept their links. Mostly each source has one
+ * change, which is put in as it is, without a query; where one has several, or says that everything changed, all are
+ * merged by a query.
+ *
+ * Anyone may call flush, and add what he likes to what is in the queue; it must take nothing away from that. So what two
+ * changes say of one source is always united, names are made of numbers only, and what is no change is refused: a
+ * forged notice may be one that swallows its neighbours once all are joined into an array.
+ */
+const normalise = `-- What is owed, as one object by source. A transaction that can write nothing has queued nothing.
+IF changes @> '[{"queued": true}]' AND current_setting('transaction_read_only') = 'off' THEN
+  -- By the index, as the queue's trigger does (000010.sql).
+  done := set_config('enable_seqscan', 'off', true) IS NOT NULL;
+  WITH gone AS (
+    DELETE FROM tviews.queue AS q WHERE q.tx = pg_current_xact_id() RETURNING q.change
+  )
+  SELECT changes || COALESCE(jsonb_agg(gone.change), '[]') INTO changes FROM gone;
+  done := set_config('enable_seqscan', 'on', true) IS NOT NULL;
+END IF;
+IF jsonb_array_length(changes) = 1 AND jsonb_typeof(changes->0->'s') = 'number' AND jsonb_typeof(changes->0->'r') = 'array' THEN
+  merged := jsonb_build_object(changes->0->>'s', changes->0->'r');
+  relevant := CASE WHEN changes->0 ? 't' THEN jsonb_build_object(changes->0->>'s', changes->0->'t') ELSE '{}' END;
+  kept := CASE WHEN changes->0->'k' = 'true' THEN jsonb_build_object(changes->0->>'s', true) ELSE '{}' END;
+ELSE
+  ${hang(mergeSeveral, 2)}
+END IF;`;
+
 const keyArray = (keys: Iterable<string>): string =>
   `array[${[...keys].toSorted().map(quoteLiteral).join(', ')}]`;
+
+const numberOf = (name: 'keys' | 'written' | 'deleted'): string => `COALESCE(result.${name}, 0)`;
+const reported = (['keys', 'written', 'deleted'] as const).map((name) => `'${name}', ${numberOf(name)}`);
 
 /**
  * The ticket is read and left by everybody who holds the lock, and checked by those who cannot look again: under
@@ -254,8 +260,8 @@ IF ${told(tview, tviews)} THEN
 ${byValue ? '' : `  ${hang(ticket(tview), 2)}\n`}  started := clock_timestamp();
   ${byValue ? hang(refreshBySnapshot(refresh, tview.id), 2) : `result := ${refresh}(merged, kept, alone, false);`}
   report := report || jsonb_build_object(
-    'tview', ${tview.id}, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
-    'unchanged', result.keys - result.written - result.deleted,
+    'tview', ${tview.id}, ${reported.join(', ')},
+    'unchanged', ${numberOf('keys')} - ${numberOf('written')} - ${numberOf('deleted')},
     'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
   );${passOn}
 END IF;`;

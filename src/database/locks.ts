@@ -167,41 +167,44 @@ function edgeStep(tview: LockedTview, index: number, options: LockOptions): stri
   // A row that has kept its links is attached to what it was: whoever changes something there finds the same keys through it.
   const nearCount = omitted?.has('near')
     ? '0'
-    : `CASE WHEN kept ? ${nearId} THEN 0 ELSE COALESCE(jsonb_array_length(${near.images}), 0) END`;
+    : `(CASE WHEN kept ? ${nearId} THEN 0 ELSE COALESCE(jsonb_array_length(${near.images}), 0) END)`;
   const number = String(edgeNumber(tview.id, index));
   const farIsLocked = !omitted?.has('far') && !(omitted?.has('path') && edge.hops.length > 0);
-  const nearStripes = stripesOfImages(edge, near, 'refresh.near_count > 0', options);
-  const farValues = isCarried(edges, index)
-    ? {
-        before: `${carryValues(tview, index, far)}\n`,
-        count: `COALESCE(cardinality(${farVariable(index, 0)}), 0)`,
-        lockOne: lockOne(
-          far.mode,
-          stripeOf(edge, (_, c) => `${farVariable(index, c)}[1]`, number, options),
-          options,
-        ),
-        stripes: stripesOfArrays(edge, index, far.mode, options),
-      }
-    : {
-        before: '',
-        count: `COALESCE(jsonb_array_length(${far.images}), 0)`,
-        lockOne: lockImage(edge, far, number, options),
-        stripes: stripesOfImages(edge, far, 'refresh.far_count > 0', options),
-      };
   const farId = quoteLiteral(String(tview.sourceIds[edge.farSource]!));
+  const nearStripes = stripesOfImages(edge, near, 'refresh.near_count > 0', options);
+  const carried = isCarried(edges, index);
+  const counted = carried
+    ? `COALESCE(cardinality(${farVariable(index, 0)}), 0)`
+    : `COALESCE(jsonb_array_length(${far.images}), 0)`;
+  const farCount = farIsLocked ? counted : '0';
+  const farStripes = carried
+    ? stripesOfArrays(edge, index, far.mode, options)
+    : stripesOfImages(edge, far, 'refresh.far_count > 0', options);
+  // Those carried are not null.
+  const farLock = carried
+    ? `${lockCall(
+        far.mode,
+        stripeOf(edge, (_, c) => `${farVariable(index, c)}[1]`, number, options),
+        options,
+      )} IS NOT NULL`
+    : lockOfImage(edge, far, number, options);
   const touched = [
     `changes ? ${farId}`,
     ...edge.hops.map((hop) => `${farVariable(hop.edge, 0)} IS NOT NULL`),
     `(changes ? ${nearId} AND NOT kept ? ${nearId})`,
   ];
-  const step = `${farValues.before}far_count := ${farIsLocked ? farValues.count : '0'};
-near_count := ${nearCount};
-IF far_count = 1 AND near_count = 0 THEN
-  ${hang(farValues.lockOne, 2)}
-ELSIF far_count = 0 AND near_count = 1 THEN
-  ${hang(lockImage(edge, near, number, options), 2)}
-ELSIF far_count + near_count > 0 THEN
-  ${hang(lockStripes([farValues.stripes, nearStripes], number, options), 2)}
+  // One value, the common case, takes two expressions and no query.
+  const step = `${carried ? `${carryValues(tview, index, far)}\n` : ''}IF ${farCount} + ${nearCount} = 1 THEN
+  done := CASE
+    WHEN ${farCount} = 1 THEN ${farLock}
+    ELSE ${lockOfImage(edge, near, number, options)}
+  END;
+ELSE
+  far_count := ${farCount};
+  near_count := ${nearCount};
+  IF far_count + near_count > 0 THEN
+    ${hang(lockStripes([farStripes, nearStripes], number, options), 4)}
+  END IF;
 END IF;`;
   return `-- ${edge.path.replaceAll(/\s+/g, ' ')}
 IF ${touched.join(' OR ')} THEN
@@ -259,16 +262,15 @@ function stripeOf(
 const hash = (values: readonly string[], { lockStripes = maximumStripes }: LockOptions): string =>
   `(hash_record(ROW(${values.join(', ')})) & ${lockStripes - 1})`;
 
-/** One image, the common case: no query. */
-function lockImage(edge: Edge, side: Side, number: string, options: LockOptions): string {
+/** A boolean expression that locks the value of the first image, and is null where it has none. */
+function lockOfImage(edge: Edge, side: Side, number: string, options: LockOptions): string {
   const values = side.columns.map((name) => imageOf(side, name));
-  return `IF ${values.map((value) => `${value} IS NOT NULL`).join(' AND ')} THEN
-  ${lockOne(
+  const lock = lockCall(
     side.mode,
     stripeOf(edge, (_, c) => values[c]!, number, options),
     options,
-  )}
-END IF;`;
+  );
+  return `CASE WHEN ${values.map((value) => `${value} IS NOT NULL`).join(' AND ')} THEN ${lock} IS NOT NULL END`;
 }
 
 /** A column of the first image. */

@@ -7,7 +7,7 @@
  * stand keys of the tview itself, or true: how a repair goes the way of every write, with its locks and dependents. `kept`
  * has as names the ids of the sources of which every changed row was there before and kept its links. `alone`: the gate is
  * held exclusively, and nothing is locked beside it. Asked by `tells_keys`, `looked_at` says which rows were computed: an
- * array of keys, or true.
+ * array of keys, or true. A number it has no reason to set is null.
  */
 import {
   type Column,
@@ -90,7 +90,6 @@ ${edges === '' ? '' : `  ELSE\n    ${hang(edges, 4)}\n`}  END IF;
     -- Keys: from the images alone or along the path to the root, links only (keys-and-locks.md, Theorem 2).
     ${hang(keySteps(tview), 4)}
     IF ${keyVariable(0)} IS NULL THEN
-      keys := 0; written := 0; deleted := 0;
       RETURN;
     END IF;
     ${hang(distinctKeys(tview, options), 4)}
@@ -104,22 +103,22 @@ ${edges === '' ? '' : `  ELSE\n    ${hang(edges, 4)}\n`}  END IF;
   IF single THEN
     ${hang(writeOne(tview), 4)}
     keys := 1;
-  ELSIF everything THEN
-    looked_at := 'true';
-    ${hang(write(tview, 'all'), 4)}
-    keys := computed + deleted;
-  ELSIF many THEN
-    ${hang(write(tview, 'many'), 4)}
-    keys := cardinality(${keyVariable(0)});
   ELSE
-    ${hang(write(tview, 'keys'), 4)}
-    keys := cardinality(${keyVariable(0)});
-  END IF;
-  IF duplicate IS NOT NULL THEN
-    RAISE cardinality_violation USING
-      MESSAGE = ${quoteLiteral(`definition of tview ${people(plan.table)} gives more than one row for a key`)},
-      DETAIL = duplicate,
-      HINT = 'Group the rows of the definition by its key, or make the key of the tview longer.';
+    IF everything THEN
+      looked_at := 'true';
+      ${hang(write(tview, 'all'), 6)}
+      keys := computed + deleted;
+    ELSE
+      IF many THEN
+        ${hang(write(tview, 'many'), 8)}
+      ELSE
+        ${hang(write(tview, 'keys'), 8)}
+      END IF;
+      keys := cardinality(${keyVariable(0)});
+    END IF;
+    IF duplicate IS NOT NULL THEN
+      ${hang(raiseDuplicate(tview, 'duplicate'), 6)}
+    END IF;
   END IF;
 END`;
   return `CREATE OR REPLACE FUNCTION tviews.${quoteIdentifier(refreshFunctionName(plan.table.name, tview.id))}(
@@ -281,12 +280,10 @@ END IF;`;
   const linked = values.map((value) => `${value} IS NOT NULL`).join(' AND ');
   const append = tview.plan.key.map(
     (column, k) =>
-      `${keyVariable(k)} := array_append(${keyVariable(k)}, ${values[k]!}::${elementType(column.type)});`,
+      `${keyVariable(k)} := CASE WHEN ${linked} THEN array_append(${keyVariable(k)}, ${values[k]!}::${elementType(column.type)}) ELSE ${keyVariable(k)} END;`,
   );
   return `IF jsonb_array_length(${images}) = 1 THEN
-  IF ${linked} THEN
-    ${append.join(' ')}
-  END IF;
+  ${append.join('\n  ')}
 ELSE
   ${hang(query, 2)}
 END IF;`;
@@ -302,7 +299,6 @@ function distinctKeys(tview: RefreshedTview, options: RefreshOptions): string {
     ({ collation }, i) => `k.k${i + 1}${collation === null ? '' : ` COLLATE ${collation} AS k${i + 1}`}`,
   );
   const isNull = tview.plan.key.map((_, i) => `d.k${i + 1} IS NULL`).join(' OR ');
-  const first = tview.plan.key.map((_, i) => `${keyVariable(i)}[1] IS NULL`).join(' OR ');
   const oneKey = tview.plan.key
     .map(
       (_, i) => `${keyVariable(i)} = array_fill(${keyVariable(i)}[1], array[cardinality(${keyVariable(0)})])`,
@@ -314,21 +310,25 @@ function distinctKeys(tview: RefreshedTview, options: RefreshOptions): string {
     variables.map((name) => `${name}[1]`),
     options,
   );
+  const several = [
+    `SELECT ${tview.plan.key.map((_, i) => `array_agg(d.k${i + 1})`).join(', ')}, bool_or(${isNull})
+INTO ${keyVariables(tview)}, unlinked
+FROM (SELECT DISTINCT ${columns.join(', ')} FROM ${unnestedKeys(tview)}) AS d;`,
+    keyLocks(tview, variables, options),
+    decideMany(tview, options),
+  ].filter((part) => part !== '');
+  const decide = lockOne === '' ? 'IF NOT single THEN' : `IF single THEN\n  ${lockOne}\nELSE`;
   return `single := cardinality(${keyVariable(0)}) = 1 OR ${oneKey};
-IF single THEN
-  unlinked := ${first};${lockOne === '' ? '' : `\n  ${lockOne}`}
-ELSE
-  SELECT ${tview.plan.key.map((_, i) => `array_agg(d.k${i + 1})`).join(', ')}, bool_or(${isNull})
-  INTO ${keyVariables(tview)}, unlinked
-  FROM (SELECT DISTINCT ${columns.join(', ')} FROM ${unnestedKeys(tview)}) AS d;
-  ${hang([keyLocks(tview, variables, options), decideMany(tview, options)].filter((part) => part !== '').join('\n'), 2)}
+${decide}
+  ${hang(several.join('\n'), 2)}
 END IF;`;
 }
 
 /** A null key mostly belongs to a row that is linked to nothing. A row of the definition with one is another matter. */
 function nullKeyCheck(tview: RefreshedTview): string {
   const isNull = tview.plan.key.map(({ name }) => `v.${quoteIdentifier(name)} IS NULL`).join(' OR ');
-  return `IF unlinked THEN
+  const first = tview.plan.key.map((_, i) => `${keyVariable(i)}[1] IS NULL`).join(' OR ');
+  return `IF unlinked OR (single AND (${first})) THEN
   IF EXISTS (SELECT FROM ${quoteQualified(tview.plan.view)} AS v WHERE ${isNull}) THEN
     ${hang(raiseNullKey(tview), 4)}
   END IF;
@@ -375,13 +375,13 @@ GET DIAGNOSTICS written = ROW_COUNT;`;
       : `${update(`${ofOne} AND CASE WHEN ${ofOne} THEN ${differ(names)} END`)}\n`;
   const store =
     asSource === null
-      ? `${updateDifferent}IF written = 0 THEN
+      ? `${updateDifferent}IF written IS DISTINCT FROM 1 THEN
   ${hang(insert, 2)}
 END IF;`
       : `SELECT ${imageExpression('t', asSource.linkColumns)}, ${differ(asSource.referencedColumns)}, ${differ(names)}
 INTO old_image, matters, differs
 FROM ${table} AS t WHERE ${ofOne};
-${assignments.length === 0 ? '' : `IF differs THEN\n  ${hang(update(ofOne), 2)}\nEND IF;\n`}IF written = 0 AND differs IS NOT FALSE THEN
+${assignments.length === 0 ? '' : `IF differs THEN\n  ${hang(update(ofOne), 2)}\nEND IF;\n`}IF written IS DISTINCT FROM 1 AND differs IS NOT FALSE THEN
   ${hang(insert, 2)}
 END IF;
 -- To a snapshot that is kept (tells_keys) a row may be there that others have deleted since, and theirs above it: what seems a
@@ -399,17 +399,23 @@ END IF;`;
   return `SELECT ${names.map((name) => `v.${quoteIdentifier(name)}`).join(', ')}, count(*) OVER () AS "tviews computed"
 INTO new_row
 FROM ${quoteQualified(plan.view)} AS v WHERE ${keysEqual(tview, 'v', toOne)};
-computed := new_row."tviews computed";
-written := 0; deleted := 0;
-IF computed IS NULL THEN
+IF new_row."tviews computed" = 1 THEN
+  ${hang(store, 2)}
+ELSIF new_row."tviews computed" IS NULL THEN
   DELETE FROM ${table} AS t WHERE ${ofOne}${hang(returning, 2)};
   GET DIAGNOSTICS deleted = ROW_COUNT;
-ELSIF computed = 1 THEN
-  ${hang(store, 2)}
 ELSE
-  duplicate := ${duplicateMessage(tview, plan.key.map(toOne), 'computed')};
+  ${hang(raiseDuplicate(tview, duplicateMessage(tview, plan.key.map(toOne), 'new_row."tviews computed"')), 2)}
 END IF;`;
 }
+
+const raiseDuplicate = (
+  { plan }: RefreshedTview,
+  detail: string,
+): string => `RAISE cardinality_violation USING
+  MESSAGE = ${quoteLiteral(`definition of tview ${people(plan.table)} gives more than one row for a key`)},
+  DETAIL = ${detail},
+  HINT = 'Group the rows of the definition by its key, or make the key of the tview longer.';`;
 
 function duplicateMessage(tview: RefreshedTview, values: readonly string[], count: string): string {
   const { key } = tview.plan;

@@ -12,11 +12,10 @@ BEGIN
   IF images IS NULL THEN
     RETURN NULL;
   END IF;
-  IF jsonb_array_length(images) > 500000 THEN
-    change := jsonb_build_object('s', 7, 'all', true);
-  ELSE
-    change := jsonb_build_object('s', 7, 'r', images);
-  END IF;
+  change := CASE
+    WHEN jsonb_array_length(images) > 500000 THEN jsonb_build_object('s', 7, 'all', true)
+    ELSE jsonb_build_object('s', 7, 'r', images)
+  END;
   IF (current_setting('tviews.claim', true) = '2') IS TRUE THEN
     BEGIN
       claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;
@@ -63,23 +62,13 @@ BEGIN
   FULL JOIN (SELECT *, true AS "tviews there" FROM new_rows) AS n ON n."order_id" = o."order_id" AND n."sku""" = o."sku"""
   WHERE o."tviews there" IS NULL OR n."tviews there" IS NULL
     OR ROW(o."order_id", o."sku""", o."factor", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."factor", n."quantity")::record;
-  IF old_images IS NOT NULL THEN
-    images := COALESCE(images, '[]') || old_images;
-  END IF;
-  IF images IS NULL THEN
+  IF COALESCE(images, old_images) IS NULL THEN
     RETURN NULL;
   END IF;
-  IF jsonb_array_length(images) > 500000 THEN
-    change := jsonb_build_object('s', 7, 'all', true);
-  ELSE
-    change := jsonb_build_object('s', 7, 'r', images);
-  END IF;
-  IF old_images IS NULL THEN
-    change := change || '{"k": true}';
-  END IF;
-  IF NOT (matters_1 AND matters_2) THEN
-    change := change || jsonb_build_object('t', CASE WHEN matters_1 THEN '[3]'::jsonb ELSE '[]' END || CASE WHEN matters_2 THEN '[4]'::jsonb ELSE '[]' END);
-  END IF;
+  change := CASE
+    WHEN COALESCE(jsonb_array_length(images), 0) + COALESCE(jsonb_array_length(old_images), 0) > 500000 THEN jsonb_build_object('s', 7, 'all', true)
+    ELSE jsonb_build_object('s', 7, 'r', CASE WHEN old_images IS NULL THEN images ELSE COALESCE(images, '[]') || old_images END)
+  END || CASE WHEN old_images IS NULL THEN '{"k": true}'::jsonb ELSE '{}' END || CASE WHEN matters_1 AND matters_2 THEN '{}'::jsonb ELSE jsonb_build_object('t', CASE WHEN matters_1 THEN '[3]'::jsonb ELSE '[]' END || CASE WHEN matters_2 THEN '[4]'::jsonb ELSE '[]' END) END;
   IF (current_setting('tviews.claim', true) = '2') IS TRUE THEN
     BEGIN
       claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;
@@ -118,11 +107,10 @@ BEGIN
   IF images IS NULL THEN
     RETURN NULL;
   END IF;
-  IF jsonb_array_length(images) > 500000 THEN
-    change := jsonb_build_object('s', 7, 'all', true);
-  ELSE
-    change := jsonb_build_object('s', 7, 'r', images);
-  END IF;
+  change := CASE
+    WHEN jsonb_array_length(images) > 500000 THEN jsonb_build_object('s', 7, 'all', true)
+    ELSE jsonb_build_object('s', 7, 'r', images)
+  END;
   IF (current_setting('tviews.claim', true) = '2') IS TRUE THEN
     BEGIN
       claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;

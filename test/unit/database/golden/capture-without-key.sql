@@ -22,11 +22,10 @@ BEGIN
   IF images IS NULL THEN
     RETURN NULL;
   END IF;
-  IF jsonb_array_length(images) > 500000 THEN
-    change := jsonb_build_object('s', 8, 'all', true);
-  ELSE
-    change := jsonb_build_object('s', 8, 'r', images);
-  END IF;
+  change := CASE
+    WHEN jsonb_array_length(images) > 500000 THEN jsonb_build_object('s', 8, 'all', true)
+    ELSE jsonb_build_object('s', 8, 'r', images)
+  END;
   IF (current_setting('tviews.claim', true) = '2') IS TRUE THEN
     BEGIN
       claimed := currval('tviews.claimed') = (extract(epoch FROM transaction_timestamp()) * 1000000)::bigint;

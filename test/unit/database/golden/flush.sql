@@ -61,93 +61,95 @@ BEGIN
     merged := jsonb_build_object(changes->0->>'s', changes->0->'r');
     relevant := CASE WHEN changes->0 ? 't' THEN jsonb_build_object(changes->0->>'s', changes->0->'t') ELSE '{}' END;
     kept := CASE WHEN changes->0->'k' = 'true' THEN jsonb_build_object(changes->0->>'s', true) ELSE '{}' END;
-  ELSIF jsonb_array_length(changes) <= 16 THEN
-    merged := '{}';
-    relevant := '{}';
-    kept := '{}';
-    FOR i IN 0 .. jsonb_array_length(changes) - 1 LOOP
-      single := changes->i;
-      IF jsonb_typeof(single->'s') = 'number' AND jsonb_typeof(single->'r') = 'array' AND NOT merged ? (single->>'s') THEN
-        merged := merged || jsonb_build_object(single->>'s', single->'r');
-        IF single ? 't' THEN
-          relevant := relevant || jsonb_build_object(single->>'s', single->'t');
+  ELSE
+    IF jsonb_array_length(changes) <= 16 THEN
+      merged := '{}';
+      relevant := '{}';
+      kept := '{}';
+      FOR i IN 0 .. jsonb_array_length(changes) - 1 LOOP
+        single := changes->i;
+        IF jsonb_typeof(single->'s') = 'number' AND jsonb_typeof(single->'r') = 'array' AND NOT merged ? (single->>'s') THEN
+          merged := merged || jsonb_build_object(single->>'s', single->'r');
+          IF single ? 't' THEN
+            relevant := relevant || jsonb_build_object(single->>'s', single->'t');
+          END IF;
+          IF single->'k' = 'true' THEN
+            kept := kept || jsonb_build_object(single->>'s', true);
+          END IF;
+        ELSIF single <> '{"queued": true}' THEN
+          merged := NULL;
+          EXIT;
         END IF;
-        IF single->'k' = 'true' THEN
-          kept := kept || jsonb_build_object(single->>'s', true);
-        END IF;
-      ELSIF single <> '{"queued": true}' THEN
-        merged := NULL;
-        EXIT;
-      END IF;
-    END LOOP;
-  END IF;
-  IF merged IS NULL THEN
-    SELECT change INTO single
-    FROM jsonb_array_elements(changes) AS change
-    WHERE (
-      change = '{"queued": true}'
-      OR (
-        jsonb_typeof(change->'s') = 'number' AND COALESCE(jsonb_typeof(change->'t'), 'array') = 'array'
-        AND COALESCE(change->'k', 'true') = 'true'
-        AND (jsonb_typeof(change->'r') = 'array' OR change->'all' = 'true')
-      )
-      OR (
-        jsonb_typeof(change->'tview') = 'number'
-        AND (jsonb_typeof(change->'r') = 'array' OR change->'all' = 'true')
-      )
-    ) IS NOT TRUE
-    LIMIT 1;
-    IF FOUND THEN
-      RAISE invalid_parameter_value USING
-        MESSAGE = 'invalid change in the argument of tviews.flush',
-        DETAIL = format('It is %s.', left(single::text, 200)),
-        HINT = 'A change is {"s": source, "r": [image, …]}, {"s": source, "all": true}, the same with "tview" in place of "s", or {"queued": true}.';
+      END LOOP;
     END IF;
-    SELECT COALESCE(jsonb_object_agg(c.source, c.images), '{}') INTO merged
-    FROM (
-      SELECT
-        COALESCE(change->>'s', 't' || (change->>'tview')) AS source,
-        CASE
-          WHEN bool_or(change ? 'all') OR count(image) > 500000 THEN 'true'
-          ELSE COALESCE(jsonb_agg(DISTINCT image) FILTER (WHERE image IS NOT NULL), '[]')
-        END AS images
+    IF merged IS NULL THEN
+      SELECT change INTO single
       FROM jsonb_array_elements(changes) AS change
-      LEFT JOIN LATERAL jsonb_array_elements(change->'r') AS image ON true
-      WHERE change ?| array['s', 'tview']
-      GROUP BY 1
-    ) AS c;
-    -- A source's changes matter to the tviews any of them names; one that names none matters to all.
-    SELECT COALESCE(jsonb_object_agg(c.source, c.readers), '{}') INTO relevant
-    FROM (
-      SELECT change->>'s' AS source, jsonb_agg(DISTINCT named.tview) AS readers
-      FROM jsonb_array_elements(changes) AS change
-      LEFT JOIN LATERAL jsonb_array_elements(change->'t') AS named (tview) ON true
-      WHERE change ? 's'
-      GROUP BY change->>'s'
-      HAVING bool_and(change ? 't')
-    ) AS c;
-    -- Rows of a source have kept their links where each of its changes says so.
-    SELECT COALESCE(jsonb_object_agg(c.source, true), '{}') INTO kept
-    FROM (
-      SELECT change->>'s' AS source
-      FROM jsonb_array_elements(changes) AS change
-      WHERE change ? 's'
-      GROUP BY change->>'s'
-      HAVING bool_and(change ? 'k')
-    ) AS c;
+      WHERE (
+        change = '{"queued": true}'
+        OR (
+          jsonb_typeof(change->'s') = 'number' AND COALESCE(jsonb_typeof(change->'t'), 'array') = 'array'
+          AND COALESCE(change->'k', 'true') = 'true'
+          AND (jsonb_typeof(change->'r') = 'array' OR change->'all' = 'true')
+        )
+        OR (
+          jsonb_typeof(change->'tview') = 'number'
+          AND (jsonb_typeof(change->'r') = 'array' OR change->'all' = 'true')
+        )
+      ) IS NOT TRUE
+      LIMIT 1;
+      IF FOUND THEN
+        RAISE invalid_parameter_value USING
+          MESSAGE = 'invalid change in the argument of tviews.flush',
+          DETAIL = format('It is %s.', left(single::text, 200)),
+          HINT = 'A change is {"s": source, "r": [image, …]}, {"s": source, "all": true}, the same with "tview" in place of "s", or {"queued": true}.';
+      END IF;
+      SELECT COALESCE(jsonb_object_agg(c.source, c.images), '{}') INTO merged
+      FROM (
+        SELECT
+          COALESCE(change->>'s', 't' || (change->>'tview')) AS source,
+          CASE
+            WHEN bool_or(change ? 'all') OR count(image) > 500000 THEN 'true'
+            ELSE COALESCE(jsonb_agg(DISTINCT image) FILTER (WHERE image IS NOT NULL), '[]')
+          END AS images
+        FROM jsonb_array_elements(changes) AS change
+        LEFT JOIN LATERAL jsonb_array_elements(change->'r') AS image ON true
+        WHERE change ?| array['s', 'tview']
+        GROUP BY 1
+      ) AS c;
+      -- A source's changes matter to the tviews any of them names; one that names none matters to all.
+      SELECT COALESCE(jsonb_object_agg(c.source, c.readers), '{}') INTO relevant
+      FROM (
+        SELECT change->>'s' AS source, jsonb_agg(DISTINCT named.tview) AS readers
+        FROM jsonb_array_elements(changes) AS change
+        LEFT JOIN LATERAL jsonb_array_elements(change->'t') AS named (tview) ON true
+        WHERE change ? 's'
+        GROUP BY change->>'s'
+        HAVING bool_and(change ? 't')
+      ) AS c;
+      -- Rows of a source have kept their links where each of its changes says so.
+      SELECT COALESCE(jsonb_object_agg(c.source, true), '{}') INTO kept
+      FROM (
+        SELECT change->>'s' AS source
+        FROM jsonb_array_elements(changes) AS change
+        WHERE change ? 's'
+        GROUP BY change->>'s'
+        HAVING bool_and(change ? 'k')
+      ) AS c;
+    END IF;
   END IF;
 
   IF merged <> '{}' THEN
     snapshot_is_kept := current_setting('transaction_isolation') IN ('repeatable read', 'serializable');
     -- Opens the guards of the tv_ tables. Not in a SET clause: only a superuser may put a setting of ours into one. A flush
     -- inside of a flush, by a trigger on a tv_ table that writes a source under SET CONSTRAINTS IMMEDIATE, leaves them open.
-    flushing := COALESCE(current_setting('tviews.flushing', true), 'off');
-    done := set_config('tviews.flushing', 'on', true) IS NOT NULL;
-    -- Not in a SET clause either: at each flush the server would read a file.
-    IF current_setting('timezone_abbreviations') <> 'Default' THEN
+    -- Nor are abbreviations set in one: the server would read a file at each flush.
+    IF current_setting('tviews.flushing', true) = 'on' OR current_setting('timezone_abbreviations') <> 'Default' THEN
+      flushing := current_setting('tviews.flushing', true);
       abbreviations := current_setting('timezone_abbreviations');
       done := set_config('timezone_abbreviations', 'Default', true) IS NOT NULL;
     END IF;
+    done := set_config('tviews.flushing', 'on', true) IS NOT NULL;
     wide := merged @? 'strict $.* ? (@ == true || @.size() > 64)';
     -- "shop.tv_order line"
     IF merged ?| array['10', '7', '8', 't3'] THEN
@@ -179,8 +181,8 @@ BEGIN
         result := tviews."refresh_tv_order line_3"(merged, kept, alone, false);
       END IF;
       report := report || jsonb_build_object(
-        'tview', 3, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
-        'unchanged', result.keys - result.written - result.deleted,
+        'tview', 3, 'keys', COALESCE(result.keys, 0), 'written', COALESCE(result.written, 0), 'deleted', COALESCE(result.deleted, 0),
+        'unchanged', COALESCE(result.keys, 0) - COALESCE(result.written, 0) - COALESCE(result.deleted, 0),
         'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
       );
       IF result.images IS NOT NULL THEN
@@ -211,8 +213,8 @@ BEGIN
       started := clock_timestamp();
       result := tviews."refresh_tv_order_4"(merged, kept, alone, false);
       report := report || jsonb_build_object(
-        'tview', 4, 'keys', result.keys, 'written', result.written, 'deleted', result.deleted,
-        'unchanged', result.keys - result.written - result.deleted,
+        'tview', 4, 'keys', COALESCE(result.keys, 0), 'written', COALESCE(result.written, 0), 'deleted', COALESCE(result.deleted, 0),
+        'unchanged', COALESCE(result.keys, 0) - COALESCE(result.written, 0) - COALESCE(result.deleted, 0),
         'ms', round(extract(epoch FROM clock_timestamp() - started) * 1000, 3)
       );
     END IF;
@@ -230,10 +232,8 @@ BEGIN
         DETAIL = 'What others committed since its snapshot was taken, it could not see.',
         HINT = 'A tview-proxy does so before it answers. Without one, run "tviews verify --repair".';
     END IF;
-    done := set_config('tviews.flushing', flushing, true) IS NOT NULL;
-    IF abbreviations IS NOT NULL THEN
-      done := set_config('timezone_abbreviations', abbreviations, true) IS NOT NULL;
-    END IF;
+    done := set_config('tviews.flushing', COALESCE(flushing, 'off'), true) IS NOT NULL
+      AND (abbreviations IS NULL OR set_config('timezone_abbreviations', abbreviations, true) IS NOT NULL);
   END IF;
   RETURN report;
 END

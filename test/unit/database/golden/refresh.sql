@@ -51,36 +51,37 @@ BEGIN
         ) AS f (v1)
         WHERE f.v1 IS NOT NULL;
       END IF;
-      far_count := COALESCE(cardinality(refresh.far_1_1), 0);
-      near_count := CASE WHEN kept ? '8' THEN 0 ELSE COALESCE(jsonb_array_length(changes->'8'), 0) END;
-      IF far_count = 1 AND near_count = 0 THEN
-        done := pg_advisory_xact_lock(1953916265, 49664 + (hash_record(ROW(refresh.far_1_1[1])) & 255)) IS NOT NULL;
-      ELSIF far_count = 0 AND near_count = 1 THEN
-        IF (changes->'8'->0->>'unit')::text IS NOT NULL THEN
-          done := pg_advisory_xact_lock_shared(1953916265, 49664 + (hash_record(ROW((changes->'8'->0->>'unit')::text)) & 255)) IS NOT NULL;
-        END IF;
-      ELSIF far_count + near_count > 0 THEN
-        SELECT
-          count(pg_advisory_xact_lock(1953916265, 49664 + l.stripe)) FILTER (WHERE l.exclusive)
-          + count(pg_advisory_xact_lock_shared(1953916265, 49664 + l.stripe)) FILTER (WHERE NOT l.exclusive)
-        INTO computed
-        FROM (
-          SELECT s.stripe, bool_or(s.exclusive) AS exclusive
+      IF COALESCE(cardinality(refresh.far_1_1), 0) + (CASE WHEN kept ? '8' THEN 0 ELSE COALESCE(jsonb_array_length(changes->'8'), 0) END) = 1 THEN
+        done := CASE
+          WHEN COALESCE(cardinality(refresh.far_1_1), 0) = 1 THEN pg_advisory_xact_lock(1953916265, 49664 + (hash_record(ROW(refresh.far_1_1[1])) & 255)) IS NOT NULL
+          ELSE CASE WHEN (changes->'8'->0->>'unit')::text IS NOT NULL THEN pg_advisory_xact_lock_shared(1953916265, 49664 + (hash_record(ROW((changes->'8'->0->>'unit')::text)) & 255)) IS NOT NULL END
+        END;
+      ELSE
+        far_count := COALESCE(cardinality(refresh.far_1_1), 0);
+        near_count := (CASE WHEN kept ? '8' THEN 0 ELSE COALESCE(jsonb_array_length(changes->'8'), 0) END);
+        IF far_count + near_count > 0 THEN
+          SELECT
+            count(pg_advisory_xact_lock(1953916265, 49664 + l.stripe)) FILTER (WHERE l.exclusive)
+            + count(pg_advisory_xact_lock_shared(1953916265, 49664 + l.stripe)) FILTER (WHERE NOT l.exclusive)
+          INTO computed
           FROM (
-            SELECT 0 + (hash_record(ROW(f.v1)) & 255), true
-            FROM unnest(refresh.far_1_1) AS f (v1)
-            WHERE refresh.far_count > 0
-            UNION ALL
-            SELECT 0 + (hash_record(ROW(i."unit")) & 255), false
+            SELECT s.stripe, bool_or(s.exclusive) AS exclusive
             FROM (
-              SELECT image."unit"
-              FROM jsonb_to_recordset(changes->'8') AS image ("unit" text)
-            ) AS i
-            WHERE refresh.near_count > 0 AND i."unit" IS NOT NULL
-          ) AS s (stripe, exclusive)
-          GROUP BY s.stripe
-          ORDER BY s.stripe
-        ) AS l;
+              SELECT 0 + (hash_record(ROW(f.v1)) & 255), true
+              FROM unnest(refresh.far_1_1) AS f (v1)
+              WHERE refresh.far_count > 0
+              UNION ALL
+              SELECT 0 + (hash_record(ROW(i."unit")) & 255), false
+              FROM (
+                SELECT image."unit"
+                FROM jsonb_to_recordset(changes->'8') AS image ("unit" text)
+              ) AS i
+              WHERE refresh.near_count > 0 AND i."unit" IS NOT NULL
+            ) AS s (stripe, exclusive)
+            GROUP BY s.stripe
+            ORDER BY s.stripe
+          ) AS l;
+        END IF;
       END IF;
     END IF;
     -- rate r → line l (l.factor = r.factor)
@@ -114,36 +115,37 @@ BEGIN
         ) AS f (v1)
         WHERE f.v1 IS NOT NULL;
       END IF;
-      far_count := COALESCE(cardinality(refresh.far_2_1), 0);
-      near_count := CASE WHEN kept ? '7' THEN 0 ELSE COALESCE(jsonb_array_length(changes->'7'), 0) END;
-      IF far_count = 1 AND near_count = 0 THEN
-        done := pg_advisory_xact_lock(1953916265, 49920 + (hash_record(ROW(refresh.far_2_1[1])) & 255)) IS NOT NULL;
-      ELSIF far_count = 0 AND near_count = 1 THEN
-        IF (changes->'7'->0->>'factor')::numeric IS NOT NULL THEN
-          done := pg_advisory_xact_lock_shared(1953916265, 49920 + (hash_record(ROW((changes->'7'->0->>'factor')::numeric)) & 255)) IS NOT NULL;
-        END IF;
-      ELSIF far_count + near_count > 0 THEN
-        SELECT
-          count(pg_advisory_xact_lock(1953916265, 49920 + l.stripe)) FILTER (WHERE l.exclusive)
-          + count(pg_advisory_xact_lock_shared(1953916265, 49920 + l.stripe)) FILTER (WHERE NOT l.exclusive)
-        INTO computed
-        FROM (
-          SELECT s.stripe, bool_or(s.exclusive) AS exclusive
+      IF COALESCE(cardinality(refresh.far_2_1), 0) + (CASE WHEN kept ? '7' THEN 0 ELSE COALESCE(jsonb_array_length(changes->'7'), 0) END) = 1 THEN
+        done := CASE
+          WHEN COALESCE(cardinality(refresh.far_2_1), 0) = 1 THEN pg_advisory_xact_lock(1953916265, 49920 + (hash_record(ROW(refresh.far_2_1[1])) & 255)) IS NOT NULL
+          ELSE CASE WHEN (changes->'7'->0->>'factor')::numeric IS NOT NULL THEN pg_advisory_xact_lock_shared(1953916265, 49920 + (hash_record(ROW((changes->'7'->0->>'factor')::numeric)) & 255)) IS NOT NULL END
+        END;
+      ELSE
+        far_count := COALESCE(cardinality(refresh.far_2_1), 0);
+        near_count := (CASE WHEN kept ? '7' THEN 0 ELSE COALESCE(jsonb_array_length(changes->'7'), 0) END);
+        IF far_count + near_count > 0 THEN
+          SELECT
+            count(pg_advisory_xact_lock(1953916265, 49920 + l.stripe)) FILTER (WHERE l.exclusive)
+            + count(pg_advisory_xact_lock_shared(1953916265, 49920 + l.stripe)) FILTER (WHERE NOT l.exclusive)
+          INTO computed
           FROM (
-            SELECT 0 + (hash_record(ROW(f.v1)) & 255), true
-            FROM unnest(refresh.far_2_1) AS f (v1)
-            WHERE refresh.far_count > 0
-            UNION ALL
-            SELECT 0 + (hash_record(ROW(i."factor")) & 255), false
+            SELECT s.stripe, bool_or(s.exclusive) AS exclusive
             FROM (
-              SELECT (image."factor"::numeric) AS "factor"
-              FROM jsonb_to_recordset(changes->'7') AS image ("factor" text)
-            ) AS i
-            WHERE refresh.near_count > 0 AND i."factor" IS NOT NULL
-          ) AS s (stripe, exclusive)
-          GROUP BY s.stripe
-          ORDER BY s.stripe
-        ) AS l;
+              SELECT 0 + (hash_record(ROW(f.v1)) & 255), true
+              FROM unnest(refresh.far_2_1) AS f (v1)
+              WHERE refresh.far_count > 0
+              UNION ALL
+              SELECT 0 + (hash_record(ROW(i."factor")) & 255), false
+              FROM (
+                SELECT (image."factor"::numeric) AS "factor"
+                FROM jsonb_to_recordset(changes->'7') AS image ("factor" text)
+              ) AS i
+              WHERE refresh.near_count > 0 AND i."factor" IS NOT NULL
+            ) AS s (stripe, exclusive)
+            GROUP BY s.stripe
+            ORDER BY s.stripe
+          ) AS l;
+        END IF;
       END IF;
     END IF;
   END IF;
@@ -152,9 +154,8 @@ BEGIN
     IF changes ? '7' THEN
       -- line l
       IF jsonb_array_length(changes->'7') = 1 THEN
-        IF (changes->'7'->0->>'order_id')::bigint IS NOT NULL AND (changes->'7'->0->>'sku"')::character varying(20) IS NOT NULL THEN
-          refresh.key_1 := array_append(refresh.key_1, (changes->'7'->0->>'order_id')::bigint::bigint); refresh.key_2 := array_append(refresh.key_2, (changes->'7'->0->>'sku"')::character varying(20)::character varying);
-        END IF;
+        refresh.key_1 := CASE WHEN (changes->'7'->0->>'order_id')::bigint IS NOT NULL AND (changes->'7'->0->>'sku"')::character varying(20) IS NOT NULL THEN array_append(refresh.key_1, (changes->'7'->0->>'order_id')::bigint::bigint) ELSE refresh.key_1 END;
+        refresh.key_2 := CASE WHEN (changes->'7'->0->>'order_id')::bigint IS NOT NULL AND (changes->'7'->0->>'sku"')::character varying(20) IS NOT NULL THEN array_append(refresh.key_2, (changes->'7'->0->>'sku"')::character varying(20)::character varying) ELSE refresh.key_2 END;
       ELSE
         WITH changed AS (
           SELECT image."order_id", image."sku""", (image."factor"::numeric) AS "factor"
@@ -240,12 +241,10 @@ BEGIN
       ) AS found (k1, k2);
     END IF;
     IF refresh.key_1 IS NULL THEN
-      keys := 0; written := 0; deleted := 0;
       RETURN;
     END IF;
     single := cardinality(refresh.key_1) = 1 OR refresh.key_1 = array_fill(refresh.key_1[1], array[cardinality(refresh.key_1)]) AND refresh.key_2 = array_fill(refresh.key_2[1], array[cardinality(refresh.key_1)]);
     IF single THEN
-      unlinked := refresh.key_1[1] IS NULL OR refresh.key_2[1] IS NULL;
       done := CASE WHEN NOT alone THEN pg_advisory_xact_lock(1953916265, 49408 + (hash_record(ROW(refresh.key_1[1], refresh.key_2[1])) & 255)) IS NOT NULL END;
     ELSE
       SELECT array_agg(d.k1), array_agg(d.k2), bool_or(d.k1 IS NULL OR d.k2 IS NULL)
@@ -271,7 +270,7 @@ BEGIN
         FROM pg_class AS c WHERE c.oid = '"shop"."tv_order line"'::regclass AND c.reltuples >= 0;
       END IF;
     END IF;
-    IF unlinked THEN
+    IF unlinked OR (single AND (refresh.key_1[1] IS NULL OR refresh.key_2[1] IS NULL)) THEN
       IF EXISTS (SELECT FROM "shop"."v_order line" AS v WHERE v."order_id" IS NULL OR v."sku""" IS NULL) THEN
         RAISE not_null_violation USING
           MESSAGE = 'definition of tview "shop.tv_order line" gives a row whose key is null',
@@ -289,13 +288,7 @@ BEGIN
     SELECT v."order_id", v."sku""", v."data", count(*) OVER () AS "tviews computed"
     INTO new_row
     FROM "shop"."v_order line" AS v WHERE v."order_id" = refresh.key_1[1] AND v."sku""" = refresh.key_2[1];
-    computed := new_row."tviews computed";
-    written := 0; deleted := 0;
-    IF computed IS NULL THEN
-      DELETE FROM "shop"."tv_order line" AS t WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1]
-      RETURNING jsonb_build_array(jsonb_build_object('order_id', t."order_id")) INTO images;
-      GET DIAGNOSTICS deleted = ROW_COUNT;
-    ELSIF computed = 1 THEN
+    IF new_row."tviews computed" = 1 THEN
       SELECT jsonb_build_object('order_id', t."order_id"), ROW(t."order_id", t."data")::record *<> ROW(refresh.new_row."order_id", refresh.new_row."data")::record, ROW(t."order_id", t."sku""", t."data")::record *<> ROW(refresh.new_row."order_id", refresh.new_row."sku""", refresh.new_row."data")::record
       INTO old_image, matters, differs
       FROM "shop"."tv_order line" AS t WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1];
@@ -304,7 +297,7 @@ BEGIN
         WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1];
         GET DIAGNOSTICS written = ROW_COUNT;
       END IF;
-      IF written = 0 AND differs IS NOT FALSE THEN
+      IF written IS DISTINCT FROM 1 AND differs IS NOT FALSE THEN
         INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data") VALUES (refresh.new_row."order_id", refresh.new_row."sku""", refresh.new_row."data")
         ON CONFLICT ("order_id", "sku""") DO NOTHING;
         GET DIAGNOSTICS written = ROW_COUNT;
@@ -316,160 +309,170 @@ BEGIN
         INTO images
         FROM (SELECT jsonb_build_object('order_id', refresh.new_row."order_id") AS image) AS i;
       END IF;
+    ELSIF new_row."tviews computed" IS NULL THEN
+      DELETE FROM "shop"."tv_order line" AS t WHERE t."order_id" = refresh.key_1[1] AND t."sku""" = refresh.key_2[1]
+      RETURNING jsonb_build_array(jsonb_build_object('order_id', t."order_id")) INTO images;
+      GET DIAGNOSTICS deleted = ROW_COUNT;
     ELSE
-      duplicate := format('Key (order_id, sku")=(%s, %s) comes %s times.', refresh.key_1[1], refresh.key_2[1], computed);
+      RAISE cardinality_violation USING
+        MESSAGE = 'definition of tview "shop.tv_order line" gives more than one row for a key',
+        DETAIL = format('Key (order_id, sku")=(%s, %s) comes %s times.', refresh.key_1[1], refresh.key_2[1], new_row."tviews computed"),
+        HINT = 'Group the rows of the definition by its key, or make the key of the tview longer.';
     END IF;
     keys := 1;
-  ELSIF everything THEN
-    looked_at := 'true';
-    WITH computed_rows AS MATERIALIZED (
-      SELECT v."order_id", v."sku""", v."data"
-      FROM "shop"."v_order line" AS v
-    ), duplicate_keys AS (
-      SELECT format('Key (order_id, sku")=(%s, %s) comes %s times.', c."order_id", c."sku""", count(*)) AS message
-      FROM computed_rows AS c
-      GROUP BY c."order_id", c."sku"""
-      HAVING count(*) > 1
-      LIMIT 1
-    ), different_rows AS MATERIALIZED (
-      SELECT c."order_id", c."sku""", c."data",
-        CASE WHEN t."order_id" IS NOT NULL THEN jsonb_build_object('order_id', t."order_id") END AS "tviews old image",
-        refresh.by_snapshot OR t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
-      FROM computed_rows AS c
-      LEFT JOIN "shop"."tv_order line" AS t ON t."order_id" = c."order_id" AND t."sku""" = c."sku"""
-      WHERE (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
-        AND NOT EXISTS (SELECT FROM duplicate_keys)
-    ), written_rows AS (
-      INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data")
-      SELECT d."order_id", d."sku""", d."data" FROM different_rows AS d
-      ON CONFLICT ("order_id", "sku""") DO UPDATE SET "sku""" = EXCLUDED."sku""", "data" = EXCLUDED."data"
-      RETURNING true
-    ), deleted_rows AS (
-      DELETE FROM "shop"."tv_order line" AS t
-      WHERE NOT EXISTS (SELECT FROM computed_rows AS c WHERE c."order_id" = t."order_id" AND c."sku""" = t."sku""")
-      RETURNING jsonb_build_object('order_id', t."order_id") AS image
-    )
-    SELECT
-      (SELECT count(*) FROM computed_rows),
-      (SELECT message FROM duplicate_keys),
-      (SELECT count(*) FROM written_rows),
-      (SELECT count(*) FROM deleted_rows),
-      (
-        SELECT CASE WHEN count(*) > 500000 THEN 'true' ELSE jsonb_agg(DISTINCT i.image) END
-        FROM (
-          SELECT jsonb_build_object('order_id', d."order_id") AS image FROM different_rows AS d WHERE d."tviews matters"
-          UNION ALL
-          SELECT d."tviews old image" FROM different_rows AS d WHERE d."tviews matters" AND d."tviews old image" IS NOT NULL
-          UNION ALL
-          SELECT d.image FROM deleted_rows AS d
-        ) AS i
-      )
-    INTO computed, duplicate, written, deleted, images;
-    keys := computed + deleted;
-  ELSIF many THEN
-    WITH all_rows AS MATERIALIZED (
-      SELECT v."order_id", v."sku""", v."data", true AS "tviews there" FROM "shop"."v_order line" AS v
-    ), computed_rows AS MATERIALIZED (
-      SELECT v."order_id", v."sku""", v."data", v."tviews there", k.k1 AS "tviews key 1", k.k2 AS "tviews key 2"
-      FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
-      LEFT JOIN all_rows AS v ON v."order_id" = k.k1 AND v."sku""" = k.k2
-    ), duplicate_keys AS (
-      SELECT format('Key (order_id, sku")=(%s, %s) comes %s times.', c."order_id", c."sku""", count(*)) AS message
-      FROM computed_rows AS c
-      WHERE c."tviews there"
-      GROUP BY c."order_id", c."sku"""
-      HAVING count(*) > 1
-      LIMIT 1
-    ), different_rows AS MATERIALIZED (
-      SELECT c."order_id", c."sku""", c."data",
-        CASE WHEN t."order_id" IS NOT NULL THEN jsonb_build_object('order_id', t."order_id") END AS "tviews old image",
-        refresh.by_snapshot OR t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
-      FROM computed_rows AS c
-      LEFT JOIN "shop"."tv_order line" AS t ON t."order_id" = c."order_id" AND t."sku""" = c."sku"""
-      WHERE c."tviews there" AND (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
-        AND NOT EXISTS (SELECT FROM duplicate_keys)
-    ), written_rows AS (
-      INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data")
-      SELECT d."order_id", d."sku""", d."data" FROM different_rows AS d
-      ON CONFLICT ("order_id", "sku""") DO UPDATE SET "sku""" = EXCLUDED."sku""", "data" = EXCLUDED."data"
-      RETURNING true
-    ), deleted_rows AS (
-      DELETE FROM "shop"."tv_order line" AS t
-      USING computed_rows AS c
-      WHERE c."tviews there" IS NULL AND t."order_id" = c."tviews key 1" AND t."sku""" = c."tviews key 2"
-      RETURNING jsonb_build_object('order_id', t."order_id") AS image
-    )
-    SELECT
-      (SELECT count(*) FROM computed_rows WHERE "tviews there"),
-      (SELECT message FROM duplicate_keys),
-      (SELECT count(*) FROM written_rows),
-      (SELECT count(*) FROM deleted_rows),
-      (
-        SELECT CASE WHEN count(*) > 500000 THEN 'true' ELSE jsonb_agg(DISTINCT i.image) END
-        FROM (
-          SELECT jsonb_build_object('order_id', d."order_id") AS image FROM different_rows AS d WHERE d."tviews matters"
-          UNION ALL
-          SELECT d."tviews old image" FROM different_rows AS d WHERE d."tviews matters" AND d."tviews old image" IS NOT NULL
-          UNION ALL
-          SELECT d.image FROM deleted_rows AS d
-        ) AS i
-      )
-    INTO computed, duplicate, written, deleted, images;
-    keys := cardinality(refresh.key_1);
   ELSE
-    WITH computed_rows AS MATERIALIZED (
-      SELECT v."order_id", v."sku""", v."data", v."tviews there", k.k1 AS "tviews key 1", k.k2 AS "tviews key 2"
-      FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
-      LEFT JOIN LATERAL (SELECT *, true AS "tviews there" FROM "shop"."v_order line" AS w WHERE w."order_id" = k.k1 AND w."sku""" = k.k2 OFFSET 0) AS v ON true
-    ), duplicate_keys AS (
-      SELECT format('Key (order_id, sku")=(%s, %s) comes %s times.', c."order_id", c."sku""", count(*)) AS message
-      FROM computed_rows AS c
-      WHERE c."tviews there"
-      GROUP BY c."order_id", c."sku"""
-      HAVING count(*) > 1
-      LIMIT 1
-    ), different_rows AS MATERIALIZED (
-      SELECT c."order_id", c."sku""", c."data",
-        CASE WHEN t."order_id" IS NOT NULL THEN jsonb_build_object('order_id', t."order_id") END AS "tviews old image",
-        refresh.by_snapshot OR t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
-      FROM computed_rows AS c
-      LEFT JOIN "shop"."tv_order line" AS t ON t."order_id" = c."order_id" AND t."sku""" = c."sku"""
-      WHERE c."tviews there" AND (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
-        AND NOT EXISTS (SELECT FROM duplicate_keys)
-    ), written_rows AS (
-      INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data")
-      SELECT d."order_id", d."sku""", d."data" FROM different_rows AS d
-      ON CONFLICT ("order_id", "sku""") DO UPDATE SET "sku""" = EXCLUDED."sku""", "data" = EXCLUDED."data"
-      RETURNING true
-    ), deleted_rows AS (
-      DELETE FROM "shop"."tv_order line" AS t
-      USING computed_rows AS c
-      WHERE c."tviews there" IS NULL AND t."order_id" = c."tviews key 1" AND t."sku""" = c."tviews key 2"
-      RETURNING jsonb_build_object('order_id', t."order_id") AS image
-    )
-    SELECT
-      (SELECT count(*) FROM computed_rows WHERE "tviews there"),
-      (SELECT message FROM duplicate_keys),
-      (SELECT count(*) FROM written_rows),
-      (SELECT count(*) FROM deleted_rows),
-      (
-        SELECT CASE WHEN count(*) > 500000 THEN 'true' ELSE jsonb_agg(DISTINCT i.image) END
-        FROM (
-          SELECT jsonb_build_object('order_id', d."order_id") AS image FROM different_rows AS d WHERE d."tviews matters"
-          UNION ALL
-          SELECT d."tviews old image" FROM different_rows AS d WHERE d."tviews matters" AND d."tviews old image" IS NOT NULL
-          UNION ALL
-          SELECT d.image FROM deleted_rows AS d
-        ) AS i
+    IF everything THEN
+      looked_at := 'true';
+      WITH computed_rows AS MATERIALIZED (
+        SELECT v."order_id", v."sku""", v."data"
+        FROM "shop"."v_order line" AS v
+      ), duplicate_keys AS (
+        SELECT format('Key (order_id, sku")=(%s, %s) comes %s times.', c."order_id", c."sku""", count(*)) AS message
+        FROM computed_rows AS c
+        GROUP BY c."order_id", c."sku"""
+        HAVING count(*) > 1
+        LIMIT 1
+      ), different_rows AS MATERIALIZED (
+        SELECT c."order_id", c."sku""", c."data",
+          CASE WHEN t."order_id" IS NOT NULL THEN jsonb_build_object('order_id', t."order_id") END AS "tviews old image",
+          refresh.by_snapshot OR t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
+        FROM computed_rows AS c
+        LEFT JOIN "shop"."tv_order line" AS t ON t."order_id" = c."order_id" AND t."sku""" = c."sku"""
+        WHERE (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
+          AND NOT EXISTS (SELECT FROM duplicate_keys)
+      ), written_rows AS (
+        INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data")
+        SELECT d."order_id", d."sku""", d."data" FROM different_rows AS d
+        ON CONFLICT ("order_id", "sku""") DO UPDATE SET "sku""" = EXCLUDED."sku""", "data" = EXCLUDED."data"
+        RETURNING true
+      ), deleted_rows AS (
+        DELETE FROM "shop"."tv_order line" AS t
+        WHERE NOT EXISTS (SELECT FROM computed_rows AS c WHERE c."order_id" = t."order_id" AND c."sku""" = t."sku""")
+        RETURNING jsonb_build_object('order_id', t."order_id") AS image
       )
-    INTO computed, duplicate, written, deleted, images;
-    keys := cardinality(refresh.key_1);
-  END IF;
-  IF duplicate IS NOT NULL THEN
-    RAISE cardinality_violation USING
-      MESSAGE = 'definition of tview "shop.tv_order line" gives more than one row for a key',
-      DETAIL = duplicate,
-      HINT = 'Group the rows of the definition by its key, or make the key of the tview longer.';
+      SELECT
+        (SELECT count(*) FROM computed_rows),
+        (SELECT message FROM duplicate_keys),
+        (SELECT count(*) FROM written_rows),
+        (SELECT count(*) FROM deleted_rows),
+        (
+          SELECT CASE WHEN count(*) > 500000 THEN 'true' ELSE jsonb_agg(DISTINCT i.image) END
+          FROM (
+            SELECT jsonb_build_object('order_id', d."order_id") AS image FROM different_rows AS d WHERE d."tviews matters"
+            UNION ALL
+            SELECT d."tviews old image" FROM different_rows AS d WHERE d."tviews matters" AND d."tviews old image" IS NOT NULL
+            UNION ALL
+            SELECT d.image FROM deleted_rows AS d
+          ) AS i
+        )
+      INTO computed, duplicate, written, deleted, images;
+      keys := computed + deleted;
+    ELSE
+      IF many THEN
+        WITH all_rows AS MATERIALIZED (
+          SELECT v."order_id", v."sku""", v."data", true AS "tviews there" FROM "shop"."v_order line" AS v
+        ), computed_rows AS MATERIALIZED (
+          SELECT v."order_id", v."sku""", v."data", v."tviews there", k.k1 AS "tviews key 1", k.k2 AS "tviews key 2"
+          FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
+          LEFT JOIN all_rows AS v ON v."order_id" = k.k1 AND v."sku""" = k.k2
+        ), duplicate_keys AS (
+          SELECT format('Key (order_id, sku")=(%s, %s) comes %s times.', c."order_id", c."sku""", count(*)) AS message
+          FROM computed_rows AS c
+          WHERE c."tviews there"
+          GROUP BY c."order_id", c."sku"""
+          HAVING count(*) > 1
+          LIMIT 1
+        ), different_rows AS MATERIALIZED (
+          SELECT c."order_id", c."sku""", c."data",
+            CASE WHEN t."order_id" IS NOT NULL THEN jsonb_build_object('order_id', t."order_id") END AS "tviews old image",
+            refresh.by_snapshot OR t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
+          FROM computed_rows AS c
+          LEFT JOIN "shop"."tv_order line" AS t ON t."order_id" = c."order_id" AND t."sku""" = c."sku"""
+          WHERE c."tviews there" AND (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
+            AND NOT EXISTS (SELECT FROM duplicate_keys)
+        ), written_rows AS (
+          INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data")
+          SELECT d."order_id", d."sku""", d."data" FROM different_rows AS d
+          ON CONFLICT ("order_id", "sku""") DO UPDATE SET "sku""" = EXCLUDED."sku""", "data" = EXCLUDED."data"
+          RETURNING true
+        ), deleted_rows AS (
+          DELETE FROM "shop"."tv_order line" AS t
+          USING computed_rows AS c
+          WHERE c."tviews there" IS NULL AND t."order_id" = c."tviews key 1" AND t."sku""" = c."tviews key 2"
+          RETURNING jsonb_build_object('order_id', t."order_id") AS image
+        )
+        SELECT
+          (SELECT count(*) FROM computed_rows WHERE "tviews there"),
+          (SELECT message FROM duplicate_keys),
+          (SELECT count(*) FROM written_rows),
+          (SELECT count(*) FROM deleted_rows),
+          (
+            SELECT CASE WHEN count(*) > 500000 THEN 'true' ELSE jsonb_agg(DISTINCT i.image) END
+            FROM (
+              SELECT jsonb_build_object('order_id', d."order_id") AS image FROM different_rows AS d WHERE d."tviews matters"
+              UNION ALL
+              SELECT d."tviews old image" FROM different_rows AS d WHERE d."tviews matters" AND d."tviews old image" IS NOT NULL
+              UNION ALL
+              SELECT d.image FROM deleted_rows AS d
+            ) AS i
+          )
+        INTO computed, duplicate, written, deleted, images;
+      ELSE
+        WITH computed_rows AS MATERIALIZED (
+          SELECT v."order_id", v."sku""", v."data", v."tviews there", k.k1 AS "tviews key 1", k.k2 AS "tviews key 2"
+          FROM unnest(refresh.key_1, refresh.key_2) AS k (k1, k2)
+          LEFT JOIN LATERAL (SELECT *, true AS "tviews there" FROM "shop"."v_order line" AS w WHERE w."order_id" = k.k1 AND w."sku""" = k.k2 OFFSET 0) AS v ON true
+        ), duplicate_keys AS (
+          SELECT format('Key (order_id, sku")=(%s, %s) comes %s times.', c."order_id", c."sku""", count(*)) AS message
+          FROM computed_rows AS c
+          WHERE c."tviews there"
+          GROUP BY c."order_id", c."sku"""
+          HAVING count(*) > 1
+          LIMIT 1
+        ), different_rows AS MATERIALIZED (
+          SELECT c."order_id", c."sku""", c."data",
+            CASE WHEN t."order_id" IS NOT NULL THEN jsonb_build_object('order_id', t."order_id") END AS "tviews old image",
+            refresh.by_snapshot OR t."order_id" IS NULL OR ROW(c."order_id", c."data")::record *<> ROW(t."order_id", t."data")::record AS "tviews matters"
+          FROM computed_rows AS c
+          LEFT JOIN "shop"."tv_order line" AS t ON t."order_id" = c."order_id" AND t."sku""" = c."sku"""
+          WHERE c."tviews there" AND (t."order_id" IS NULL OR ROW(c."order_id", c."sku""", c."data")::record *<> ROW(t."order_id", t."sku""", t."data")::record)
+            AND NOT EXISTS (SELECT FROM duplicate_keys)
+        ), written_rows AS (
+          INSERT INTO "shop"."tv_order line" ("order_id", "sku""", "data")
+          SELECT d."order_id", d."sku""", d."data" FROM different_rows AS d
+          ON CONFLICT ("order_id", "sku""") DO UPDATE SET "sku""" = EXCLUDED."sku""", "data" = EXCLUDED."data"
+          RETURNING true
+        ), deleted_rows AS (
+          DELETE FROM "shop"."tv_order line" AS t
+          USING computed_rows AS c
+          WHERE c."tviews there" IS NULL AND t."order_id" = c."tviews key 1" AND t."sku""" = c."tviews key 2"
+          RETURNING jsonb_build_object('order_id', t."order_id") AS image
+        )
+        SELECT
+          (SELECT count(*) FROM computed_rows WHERE "tviews there"),
+          (SELECT message FROM duplicate_keys),
+          (SELECT count(*) FROM written_rows),
+          (SELECT count(*) FROM deleted_rows),
+          (
+            SELECT CASE WHEN count(*) > 500000 THEN 'true' ELSE jsonb_agg(DISTINCT i.image) END
+            FROM (
+              SELECT jsonb_build_object('order_id', d."order_id") AS image FROM different_rows AS d WHERE d."tviews matters"
+              UNION ALL
+              SELECT d."tviews old image" FROM different_rows AS d WHERE d."tviews matters" AND d."tviews old image" IS NOT NULL
+              UNION ALL
+              SELECT d.image FROM deleted_rows AS d
+            ) AS i
+          )
+        INTO computed, duplicate, written, deleted, images;
+      END IF;
+      keys := cardinality(refresh.key_1);
+    END IF;
+    IF duplicate IS NOT NULL THEN
+      RAISE cardinality_violation USING
+        MESSAGE = 'definition of tview "shop.tv_order line" gives more than one row for a key',
+        DETAIL = duplicate,
+        HINT = 'Group the rows of the definition by its key, or make the key of the tview longer.';
+    END IF;
   END IF;
 END
 $$;
