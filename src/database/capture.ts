@@ -16,8 +16,6 @@ export interface CapturedSource {
   readonly linkColumns: readonly Column[];
   readonly referencedColumns: readonly string[];
   readonly primaryKey: readonly string[] | null;
-  /** The equality operator of each of its columns, as it is written between two operands. */
-  readonly keyEquality: readonly string[];
   /** Who reads it, and what of it: an update that changes nothing of a reader's columns is none of that reader's business. */
   readonly readers: readonly { readonly tview: number; readonly referencedColumns: readonly string[] }[];
 }
@@ -42,24 +40,22 @@ export function captureFunction(
   event: CaptureEvent,
   options: CaptureOptions,
 ): string {
-  const comparesText = event === 'update' && source.primaryKey === null;
   const body = event === 'truncate' ? everythingBody(source.id, options) : rowsBody(source, event, options);
   const columns = event === 'truncate' ? [] : source.linkColumns;
-  return functionOf(captureFunctionName(source.id, event), columns, comparesText, body);
+  return functionOf(captureFunctionName(source.id, event), columns, body);
 }
 
 /** Says of every statement, whatever it writes, that everything may have changed. */
 export const blanketFunction = (source: number, event: CaptureEvent, options: CaptureOptions): string =>
-  functionOf(captureFunctionName(source, event), [], false, everythingBody(source, options));
+  functionOf(captureFunctionName(source, event), [], everythingBody(source, options));
 
 const functionOf = (
   name: string,
   columns: readonly Column[],
-  comparesText: boolean,
   body: string,
 ): string => `CREATE OR REPLACE FUNCTION tviews.${quoteIdentifier(name)}() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
-${setClauses(captureSettings(columns, comparesText))}
+${setClauses(captureSettings(columns))}
 AS ${dollarQuote(body)};`;
 
 /**
@@ -119,7 +115,7 @@ BEGIN
   ${hang(deliver(options), 2)}
   RETURN NULL;
 END`;
-  return functionOf(rowCaptureName(source.id), source.linkColumns, false, body);
+  return functionOf(rowCaptureName(source.id), source.linkColumns, body);
 }
 
 export const rowCaptureTriggerName = (source: number): string => `tviews_capture_row_${source}`;
@@ -136,19 +132,19 @@ function rowsBody(
   event: Exclude<CaptureEvent, 'truncate'>,
   options: CaptureOptions,
 ): string {
-  const isPaired = event === 'update' && source.primaryKey !== null;
-  const parts = isPaired ? relevantParts(source) : [];
+  const isUpdate = event === 'update';
+  const parts = isUpdate ? relevantParts(source) : [];
   // Each expression costs as much as all it says, so there are few.
   return `DECLARE
   images jsonb;
   change jsonb;
-  claimed boolean;${isPaired ? '\n  old_images jsonb;' : ''}${parts.length === 0 ? '' : `\n  ${parts.map((_, i) => `matters_${i + 1} boolean;`).join('\n  ')}`}
+  claimed boolean;${isUpdate ? '\n  old_images jsonb;' : ''}${parts.length === 0 ? '' : `\n  ${parts.map((_, i) => `matters_${i + 1} boolean;`).join('\n  ')}`}
 BEGIN
   ${hang(imagesStatement(source, event, parts), 2)}
-  IF ${isPaired ? 'COALESCE(images, old_images)' : 'images'} IS NULL THEN
+  IF ${isUpdate ? 'COALESCE(images, old_images)' : 'images'} IS NULL THEN
     RETURN NULL;
   END IF;
-  change := ${hang(isPaired ? pairedChange(source.id, parts) : changeOf(source.id, 'jsonb_array_length(images)', 'images'), 2)};
+  change := ${hang(isUpdate ? pairedChange(source.id, parts) : changeOf(source.id, 'jsonb_array_length(images)', 'images'), 2)};
   ${hang(deliver(options), 2)}
   RETURN NULL;
 END`;
@@ -212,11 +208,7 @@ function imagesStatement(
   event: Exclude<CaptureEvent, 'truncate'>,
   parts: readonly Part[],
 ): string {
-  if (event === 'update') {
-    return source.primaryKey === null
-      ? unpairedUpdate(source)
-      : pairedUpdate(source, source.primaryKey, parts);
-  }
+  if (event === 'update') return updateImages(source, parts);
   return `SELECT ${imageArray(source, 'r')} INTO images
 FROM ${event === 'insert' ? 'new_rows' : 'old_rows'} AS r;`;
 }
@@ -229,54 +221,36 @@ function imageArray(source: CapturedSource, alias: string): string {
 }
 
 /**
- * Old and new row of one primary key are compared by their stored bytes: '1.0'::jsonb equals '1.00'::jsonb, and yet the
- * document changes (R16). The casts keep the parser from comparing column by column. A row without a partner, because
- * the update changed its key, always counts: known by a constant, because the key itself can be null by now, or be gone as
- * a key. An old image that equals its new one is not said twice.
+ * The first old row beside the first new one, and so on, as PostgreSQL has written them; those whose columns are the same
+ * bytes are no change. By bytes: '1.0'::jsonb equals '1.00'::jsonb, and yet the document changes (R16). The casts keep the
+ * parser from comparing column by column.
+ *
+ * Not paired by a key: what a foreign key's cascade writes to the same table is in the same transition tables, where one key
+ * is there twice then, its row as it was in between among them (decision 013). Nor need the pairs be old and new of one row for this to be
+ * right: as each row is in one pair, what is left of the two bags when equal pairs are taken from both is their difference
+ * still (R17). An old image that equals the new one beside it is not said twice.
  */
-function pairedUpdate(source: CapturedSource, primaryKey: readonly string[], parts: readonly Part[]): string {
-  const same = primaryKey.map(
-    (column, i) => `n.${quoteIdentifier(column)} ${source.keyEquality[i]!} o.${quoteIdentifier(column)}`,
-  );
-  const there = '"tviews there"';
-  const unpaired = `o.${there} IS NULL OR n.${there} IS NULL`;
+function updateImages(source: CapturedSource, parts: readonly Part[]): string {
+  const place = '"tviews place"';
+  const alone = `o.${place} IS NULL OR n.${place} IS NULL`;
   const differ = (columns: readonly string[]) => `${rowOf('o', columns)} *<> ${rowOf('n', columns)}`;
   const matters = parts.map(
-    ({ referencedColumns }) => `,\n  bool_or(${unpaired} OR ${differ(referencedColumns)})`,
+    ({ referencedColumns }) => `,\n  bool_or(${alone} OR ${differ(referencedColumns)})`,
   );
-  const moved = `n.${there} IS NULL OR ${differ(source.linkColumns.map(({ name }) => name))}`;
+  const moved = `n.${place} IS NULL OR ${differ(source.linkColumns.map(({ name }) => name))}`;
+  const rows = (name: string) => `(SELECT *, row_number() OVER () AS ${place} FROM ${name})`;
   return `SELECT
-  ${imageArray(source, 'n')} FILTER (WHERE n.${there}),
-  ${imageArray(source, 'o')} FILTER (WHERE o.${there} AND (${moved}))${matters.join('')}
+  ${imageArray(source, 'n')} FILTER (WHERE n.${place} IS NOT NULL),
+  ${imageArray(source, 'o')} FILTER (WHERE o.${place} IS NOT NULL AND (${moved}))${matters.join('')}
 INTO images, old_images${parts.map((_, i) => `, matters_${i + 1}`).join('')}
-FROM (SELECT *, true AS ${there} FROM old_rows) AS o
-FULL JOIN (SELECT *, true AS ${there} FROM new_rows) AS n ON ${same.join(' AND ')}
-WHERE ${unpaired}
+FROM ${rows('old_rows')} AS o
+FULL JOIN ${rows('new_rows')} AS n ON n.${place} = o.${place}
+WHERE ${alone}
   OR ${differ(source.referencedColumns)};`;
 }
 
-/**
- * Without a key to pair by, the difference of two bags: each distinct row as often as one side has it more than the other
- * (R17: of two equal rows, one that changes is a change). Compared as text.
- */
-function unpairedUpdate(source: CapturedSource): string {
-  const side = (alias: string) =>
-    `SELECT ${imageExpression(alias, source.linkColumns)} AS image, ${rowOf(alias, source.referencedColumns, 'text')} AS content`;
-  return `WITH before AS (
-  ${side('o')} FROM old_rows AS o
-), after AS (
-  ${side('n')} FROM new_rows AS n
-)
-SELECT jsonb_agg(DISTINCT d.image) INTO images
-FROM (
-  (TABLE before EXCEPT ALL TABLE after)
-  UNION ALL
-  (TABLE after EXCEPT ALL TABLE before)
-) AS d;`;
-}
-
-export function rowOf(alias: string, columns: readonly string[], type: 'record' | 'text' = 'record'): string {
-  return `ROW(${columns.map((column) => `${alias}.${quoteIdentifier(column)}`).join(', ')})::${type}`;
+export function rowOf(alias: string, columns: readonly string[]): string {
+  return `ROW(${columns.map((column) => `${alias}.${quoteIdentifier(column)}`).join(', ')})::record`;
 }
 
 /**

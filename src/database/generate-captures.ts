@@ -12,7 +12,6 @@ import {
   rowCaptureTrigger,
   rowCaptureTriggerName,
 } from './capture.ts';
-import { equalityOperators } from './equality.ts';
 import type { SqlExecutor } from './executor.ts';
 import { changedFamilies, leaveForRepair, type Member, membersOf, recordMembers } from './family.ts';
 import { quoteIdentifier, quoteQualified } from './identifier.ts';
@@ -88,32 +87,27 @@ async function look(executor: SqlExecutor, wanted: readonly WantedTable[]): Prom
   const oids = wanted.map(({ oid }) => oid);
   const members = await membersOf(executor, oids);
   const families = await loadFamilies(executor, oids);
-  const keyColumns = wanted.flatMap(({ oid, primaryKey }) =>
-    (primaryKey ?? []).map((name) => ({ relation: oid, name })),
-  );
-  const operators = await equalityOperators(executor, keyColumns);
   return wanted.map(({ oid, forms, ...source }) => ({
     oid,
-    source: { ...source, keyEquality: operators.filter((_, i) => keyColumns[i]!.relation === oid) },
+    source,
     members: members.get(oid) ?? [],
     isForeseen: isForeseen(source, forms, families.get(oid)),
   }));
 }
 
 /**
- * Whether the plans of its readers were made for what the source is in its family now. A table that has got heirs, or was made a
- * partition, since then: its key may not be one any more, and what is compared of its rows too little.
+ * Whether the plans of its readers were made for what the source is in its family now. A table that has got heirs, or was
+ * made a partition, since then: what is compared of its rows may be too little.
  */
 function isForeseen(
-  { referencedColumns, primaryKey }: Pick<CapturedSource, 'referencedColumns' | 'primaryKey'>,
+  { referencedColumns }: Pick<CapturedSource, 'referencedColumns'>,
   forms: WantedCapture['forms'],
   family: Family | undefined,
 ): boolean {
   if (family === undefined || family.form === 'child') return false;
   return (
     (family.form !== 'parent' || forms.every((form) => form === 'parent')) &&
-    family.partitionColumns.every((column) => referencedColumns.includes(column)) &&
-    (family.pairsByKey || primaryKey === null)
+    family.partitionColumns.every((column) => referencedColumns.includes(column))
   );
 }
 

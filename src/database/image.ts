@@ -69,9 +69,7 @@ export function imageRelation(image: string, columns: readonly Column[]): string
 }
 
 /** The settings a capture function needs for these columns. Each costs time in every statement, so only what matters. */
-export function captureSettings(columns: readonly Column[], comparesText: boolean): Record<string, string> {
+export function captureSettings(columns: readonly Column[]): Record<string, string> {
   const exact = columns.every(({ type }) => asJson.test(type) || plainText.test(type));
-  if (!exact) return { search_path: searchPath, ...outputSettings };
-  // The text of a float without enough digits hides a difference.
-  return comparesText ? { search_path: searchPath, extra_float_digits: '1' } : { search_path: searchPath };
+  return exact ? { search_path: searchPath } : { search_path: searchPath, ...outputSettings };
 }

@@ -365,7 +365,7 @@ export const sourcesOf = (registry: Registry, { sourceIds }: RegisteredTview): R
 const kept = ({ tviews }: Registry): RegisteredTview[] => tviews.filter(({ isSuspended }) => !isSuspended);
 
 /** A source as its readers' plans want it captured; what it was in its family when each of them was made. */
-export type WantedCapture = Omit<CapturedSource, 'keyEquality'> & { readonly forms: readonly Form[] };
+export type WantedCapture = CapturedSource & { readonly forms: readonly Form[] };
 
 /** A source as the union of what its readers need; undefined where nobody reads it, or only who is suspended. */
 export function capturedSource(registry: Registry, id: number): WantedCapture | undefined {

@@ -244,7 +244,7 @@ function planSource(
       .filter(({ generated }) => !readsVirtual || generated !== 'virtual')
       .map(({ name }) => name)
       .filter((name) => readsVirtual || referenced.has(name)),
-    primaryKey: relation.family.pairsByKey ? relation.primaryKey : null,
+    primaryKey: relation.family.isKeyed ? relation.primaryKey : null,
     occurrences: distinctOccurrences(own, queries),
   };
 }

@@ -16,7 +16,7 @@ export interface Family {
    * Whether its primary key tells its rows from all those a statement can write together with them: from those of a
    * partition's neighbours, too. Never of a table that others inherit from: constraints are not inherited.
    */
-  readonly pairsByKey: boolean;
+  readonly isKeyed: boolean;
   /** A member whose rows are read with its own and cannot be watched, and why; null where all can. */
   readonly unfit: { readonly name: string; readonly kind: 'foreign' | 'temporary' } | null;
 }
@@ -74,7 +74,7 @@ const familiesQuery = `
            ), false)
            ELSE class.relkind = 'p'
              OR NOT EXISTS (SELECT FROM pg_catalog.pg_inherits AS link WHERE class.oid IN (link.inhrelid, link.inhparent))
-         END AS "pairsByKey",
+         END AS "isKeyed",
          (
            SELECT pg_catalog.jsonb_build_object(
              'name', pg_catalog.format('%I.%I', namespace.nspname, member.relname),
@@ -124,6 +124,6 @@ const aloneFamily = (isPartitioned: boolean): Family => ({
   form: isPartitioned ? 'partitioned' : 'table',
   hasChildren: isPartitioned,
   partitionColumns: [],
-  pairsByKey: true,
+  isKeyed: true,
   unfit: null,
 });

@@ -63,7 +63,7 @@ export interface Source {
    * a partition those that decide which rows are in it.
    */
   readonly referencedColumns: readonly string[];
-  /** The primary key by which an update's old and new image are paired; null where none tells all rows apart that it may touch. */
+  /** The primary key: images that carry it are distinct as they are. Null where none tells all rows apart that a statement may touch. */
   readonly primaryKey: readonly string[] | null;
   readonly occurrences: readonly Occurrence[];
 }

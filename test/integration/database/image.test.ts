@@ -81,9 +81,7 @@ for (const [type, texts] of Object.entries(values)) {
         [texts],
       );
       await client.query(writer);
-      const settings = Object.entries(captureSettings([column], false)).filter(
-        ([name]) => name !== 'search_path',
-      );
+      const settings = Object.entries(captureSettings([column])).filter(([name]) => name !== 'search_path');
       for (const [name, value] of settings)
         await client.query(`SELECT set_config($1, $2, true)`, [name, value]);
       const written = await client.query<{ images: string }>(

@@ -340,6 +340,31 @@ describe('a tview follows its source where', () => {
     );
   });
 
+  test('a row refers to itself, by foreign keys that follow its key', () =>
+    follows(
+      'node',
+      // What a cascade writes of the same table is in the statement's own transition tables: one row there twice.
+      `CREATE TABLE tb_node (
+         id int PRIMARY KEY, parent int REFERENCES tb_node ON UPDATE CASCADE, x int, code text UNIQUE,
+         like_code text REFERENCES tb_node (code) ON UPDATE CASCADE ON DELETE SET NULL
+       );
+       CREATE INDEX ON tb_node (parent);
+       INSERT INTO tb_node VALUES (1, 1, 1, 'a', 'a'), (4, 4, 4, 'd', 'a'), (5, 4, 5, 'e', 'e');
+       CREATE TABLE tb_leaf (id int PRIMARY KEY, node int);
+       CREATE INDEX ON tb_leaf (node);
+       INSERT INTO tb_leaf SELECT i, i FROM generate_series(1, 90) AS i`,
+      'SELECT l.id, n.x FROM tb_leaf l LEFT JOIN tb_node n ON n.id = l.node',
+      [
+        'UPDATE tb_node SET id = 7 WHERE id = 4',
+        'UPDATE tb_node SET id = id + 10',
+        `UPDATE tb_node SET code = code || 'x'`,
+        `UPDATE tb_node SET id = id + 20, code = code || 'y', x = x + 1`,
+        'UPDATE tb_node SET parent = id',
+        'UPDATE tb_node SET id = 90 - id, x = 0',
+        `DELETE FROM tb_node WHERE code LIKE 'a%'`,
+      ],
+    ));
+
   test('keys are compared without case', () =>
     follows(
       'spelling',

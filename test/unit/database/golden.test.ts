@@ -141,7 +141,7 @@ test('capture of a source with a primary key', async () => {
     { tview: 3, referencedColumns },
     { tview: 4, referencedColumns: ['order_id', 'sku"'] },
   ];
-  const source = { id: 7, linkColumns, referencedColumns, primaryKey, keyEquality, readers };
+  const source = { id: 7, linkColumns, referencedColumns, primaryKey, readers };
   await golden(
     'capture-with-key',
     captureEvents.flatMap((event) => [
@@ -153,7 +153,7 @@ test('capture of a source with a primary key', async () => {
 
 test('capture of the partitions of a source, of those there are and those to come', async () => {
   const { linkColumns, referencedColumns, primaryKey } = plan.sources[0]!;
-  const source = { id: 7, linkColumns, referencedColumns, primaryKey, keyEquality, readers: [] };
+  const source = { id: 7, linkColumns, referencedColumns, primaryKey, readers: [] };
   await golden('capture-of-partitions', [
     captureTrigger('"shop"."line of 2026"', 7, 'insert', false),
     rowCaptureFunction(source, { noticeBytes: 65536 }),
@@ -164,7 +164,7 @@ test('capture of the partitions of a source, of those there are and those to com
 
 test('capture of an update without a primary key', async () => {
   const { linkColumns, referencedColumns, primaryKey } = plan.sources[1]!;
-  const source = { id: 8, linkColumns, referencedColumns, primaryKey, keyEquality: [], readers: [] };
+  const source = { id: 8, linkColumns, referencedColumns, primaryKey, readers: [] };
   await golden('capture-without-key', [captureFunction(source, 'update', { noticeBytes: 1000 })]);
 });
 

@@ -53,14 +53,14 @@ DECLARE
   matters_2 boolean;
 BEGIN
   SELECT
-    jsonb_agg(jsonb_build_object('order_id', n."order_id", 'sku"', n."sku""", 'factor', n."factor"::text)) FILTER (WHERE n."tviews there"),
-    jsonb_agg(jsonb_build_object('order_id', o."order_id", 'sku"', o."sku""", 'factor', o."factor"::text)) FILTER (WHERE o."tviews there" AND (n."tviews there" IS NULL OR ROW(o."order_id", o."sku""", o."factor")::record *<> ROW(n."order_id", n."sku""", n."factor")::record)),
-    bool_or(o."tviews there" IS NULL OR n."tviews there" IS NULL OR ROW(o."order_id", o."sku""", o."factor", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."factor", n."quantity")::record),
-    bool_or(o."tviews there" IS NULL OR n."tviews there" IS NULL OR ROW(o."order_id", o."sku""")::record *<> ROW(n."order_id", n."sku""")::record)
+    jsonb_agg(jsonb_build_object('order_id', n."order_id", 'sku"', n."sku""", 'factor', n."factor"::text)) FILTER (WHERE n."tviews place" IS NOT NULL),
+    jsonb_agg(jsonb_build_object('order_id', o."order_id", 'sku"', o."sku""", 'factor', o."factor"::text)) FILTER (WHERE o."tviews place" IS NOT NULL AND (n."tviews place" IS NULL OR ROW(o."order_id", o."sku""", o."factor")::record *<> ROW(n."order_id", n."sku""", n."factor")::record)),
+    bool_or(o."tviews place" IS NULL OR n."tviews place" IS NULL OR ROW(o."order_id", o."sku""", o."factor", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."factor", n."quantity")::record),
+    bool_or(o."tviews place" IS NULL OR n."tviews place" IS NULL OR ROW(o."order_id", o."sku""")::record *<> ROW(n."order_id", n."sku""")::record)
   INTO images, old_images, matters_1, matters_2
-  FROM (SELECT *, true AS "tviews there" FROM old_rows) AS o
-  FULL JOIN (SELECT *, true AS "tviews there" FROM new_rows) AS n ON n."order_id" = o."order_id" AND n."sku""" = o."sku"""
-  WHERE o."tviews there" IS NULL OR n."tviews there" IS NULL
+  FROM (SELECT *, row_number() OVER () AS "tviews place" FROM old_rows) AS o
+  FULL JOIN (SELECT *, row_number() OVER () AS "tviews place" FROM new_rows) AS n ON n."tviews place" = o."tviews place"
+  WHERE o."tviews place" IS NULL OR n."tviews place" IS NULL
     OR ROW(o."order_id", o."sku""", o."factor", o."quantity")::record *<> ROW(n."order_id", n."sku""", n."factor", n."quantity")::record;
   IF COALESCE(images, old_images) IS NULL THEN
     RETURN NULL;
